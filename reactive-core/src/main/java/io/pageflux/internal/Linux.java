@@ -1,0 +1,211 @@
+package io.pageflux.internal;
+
+import static java.lang.foreign.ValueLayout.ADDRESS;
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemoryLayout;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.StructLayout;
+import java.lang.invoke.MethodHandle;
+import java.lang.invoke.VarHandle;
+
+/**
+ * The few system calls that the JDK has no method for, by way of the C library.
+ *
+ * <p>Constants are those of Linux on x86-64 and AArch64 where they are the same, which is
+ * everywhere but for the numbers of system calls.
+ */
+@SuppressWarnings("restricted") // Native access is what this class is for; it is the only one.
+public final class Linux {
+
+  /** {@code O_RDONLY}. */
+  public static final int O_RDONLY = 0;
+
+  /** {@code O_RDWR}. */
+  public static final int O_RDWR = 2;
+
+  /** {@code O_NONBLOCK}. */
+  public static final int O_NONBLOCK = 0x800;
+
+  /** {@code O_CLOEXEC}. */
+  public static final int O_CLOEXEC = 0x80000;
+
+  /** {@code PROT_READ | PROT_WRITE}. */
+  public static final int PROT_READ_WRITE = 3;
+
+  /** {@code MAP_SHARED}. */
+  public static final int MAP_SHARED = 1;
+
+  /** {@code MAP_PRIVATE}. */
+  public static final int MAP_PRIVATE = 2;
+
+  /** {@code MAP_ANONYMOUS}. */
+  public static final int MAP_ANONYMOUS = 0x20;
+
+  /** {@code MAP_NORESERVE}: a guest may be larger than what the machine could back at once. */
+  public static final int MAP_NORESERVE = 0x4000;
+
+  private static final Linker LINKER = Linker.nativeLinker();
+  private static final StructLayout CAPTURED = Linker.Option.captureStateLayout();
+  private static final VarHandle ERRNO =
+      CAPTURED.varHandle(MemoryLayout.PathElement.groupElement("errno"));
+
+  private static final MethodHandle MMAP =
+      handle(
+          "mmap",
+          FunctionDescriptor.of(
+              JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_LONG));
+  private static final MethodHandle MUNMAP =
+      handle("munmap", FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG));
+  private static final MethodHandle MADVISE =
+      handle("madvise", FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_INT));
+  private static final MethodHandle MEMFD_CREATE =
+      handle("memfd_create", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT));
+  private static final MethodHandle FTRUNCATE =
+      handle("ftruncate", FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_LONG));
+  private static final MethodHandle OPEN =
+      handle(
+          "open",
+          FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT),
+          Linker.Option.firstVariadicArg(2));
+  private static final MethodHandle CLOSE =
+      handle("close", FunctionDescriptor.of(JAVA_INT, JAVA_INT));
+  private static final MethodHandle IOCTL =
+      handle(
+          "ioctl",
+          FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_LONG, ADDRESS),
+          Linker.Option.firstVariadicArg(2));
+  private static final MethodHandle IOCTL_VALUE =
+      handle(
+          "ioctl",
+          FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_LONG),
+          Linker.Option.firstVariadicArg(2));
+  private static final MethodHandle SYSCALL =
+      handle(
+          "syscall",
+          FunctionDescriptor.of(JAVA_LONG, JAVA_LONG, JAVA_LONG),
+          Linker.Option.firstVariadicArg(1));
+
+  private Linux() {}
+
+  private static MethodHandle handle(
+      String name, FunctionDescriptor descriptor, Linker.Option... options) {
+    Linker.Option[] all = new Linker.Option[options.length + 1];
+    System.arraycopy(options, 0, all, 0, options.length);
+    all[options.length] = Linker.Option.captureCallState("errno");
+    return LINKER.downcallHandle(
+        LINKER
+            .defaultLookup()
+            .find(name)
+            .orElseThrow(() -> new UnsupportedOperationException("no '" + name + "' in libc")),
+        descriptor,
+        all);
+  }
+
+  /** A call's result, and its {@code errno} if it failed. */
+  private record Result(long value, int errno) {
+    long orThrow(String call) {
+      if (value == -1) {
+        throw new ErrnoException(call, errno);
+      }
+      return value;
+    }
+  }
+
+  @FunctionalInterface
+  private interface Call {
+    long invoke(MemorySegment captured) throws Throwable;
+  }
+
+  private static Result call(Call call) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment captured = arena.allocate(CAPTURED);
+      long value = call.invoke(captured);
+      return new Result(value, value == -1 ? (int) ERRNO.get(captured, 0L) : 0);
+    } catch (RuntimeException | Error e) {
+      throw e;
+    } catch (Throwable e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  /** Maps anonymous, private, zero memory that is unmapped when the arena closes. */
+  public static MemorySegment mapAnonymous(long bytes, Arena arena) {
+    return map(bytes, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, arena);
+  }
+
+  /** Maps the start of a file, shared, and unmaps it when the arena closes. */
+  public static MemorySegment mapShared(int fd, long bytes, Arena arena) {
+    return map(bytes, MAP_SHARED, fd, arena);
+  }
+
+  private static MemorySegment map(long bytes, int flags, int fd, Arena arena) {
+    long address =
+        call(c -> (long) MMAP.invokeExact(c, 0L, bytes, PROT_READ_WRITE, flags, fd, 0L))
+            .orThrow("mmap of " + bytes + " bytes");
+    return MemorySegment.ofAddress(address)
+        .reinterpret(
+            bytes,
+            arena,
+            mapped -> call(c -> (int) MUNMAP.invokeExact(c, mapped.address(), bytes)));
+  }
+
+  /** Calls {@code madvise} on a page-aligned segment. */
+  public static void madvise(MemorySegment segment, int advice) {
+    call(c -> (int) MADVISE.invokeExact(c, segment.address(), segment.byteSize(), advice))
+        .orThrow("madvise");
+  }
+
+  /** Makes an anonymous memory file of a size. {@return its descriptor} */
+  public static int memfd(String name, long bytes) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment cName = arena.allocateFrom(name);
+      int fd =
+          (int)
+              call(c -> (int) MEMFD_CREATE.invokeExact(c, cName, 1 /* MFD_CLOEXEC */))
+                  .orThrow("memfd_create");
+      try {
+        call(c -> (int) FTRUNCATE.invokeExact(c, fd, bytes))
+            .orThrow("ftruncate of a memfd to " + bytes + " bytes");
+      } catch (ErrnoException e) {
+        close(fd);
+        throw e;
+      }
+      return fd;
+    }
+  }
+
+  /** Opens an existing file. {@return its descriptor} */
+  public static int open(String path, int flags) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment cPath = arena.allocateFrom(path);
+      return (int) call(c -> (int) OPEN.invokeExact(c, cPath, flags)).orThrow("open of " + path);
+    }
+  }
+
+  /** Closes a descriptor; an error is of no use to anybody. */
+  public static void close(int fd) {
+    call(c -> (int) CLOSE.invokeExact(c, fd));
+  }
+
+  /** Calls {@code ioctl} with a struct. {@return its non-negative result} */
+  public static int ioctl(int fd, long request, MemorySegment argument, String what) {
+    return (int)
+        call(c -> (int) IOCTL.invokeExact(c, fd, request, argument)).orThrow("ioctl " + what);
+  }
+
+  /** Calls {@code ioctl} with a number. {@return its non-negative result} */
+  public static int ioctl(int fd, long request, long argument, String what) {
+    return (int)
+        call(c -> (int) IOCTL_VALUE.invokeExact(c, fd, request, argument)).orThrow("ioctl " + what);
+  }
+
+  /** Makes a system call with one argument. {@return its non-negative result} */
+  public static long syscall(long number, long argument, String what) {
+    return call(c -> (long) SYSCALL.invokeExact(c, number, argument)).orThrow(what);
+  }
+}

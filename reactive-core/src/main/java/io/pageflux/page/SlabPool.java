@@ -1,0 +1,194 @@
+package io.pageflux.page;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.nio.ByteBuffer;
+import java.util.ArrayDeque;
+import java.util.Collections;
+import java.util.IdentityHashMap;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+import reactor.core.CoreSubscriber;
+import reactor.core.publisher.Mono;
+
+/**
+ * A fixed number of equal slabs of direct memory: the memory bound of a pipeline.
+ *
+ * <p>A batch of pages occupies one slab from the scanner until the transport has written it. When
+ * all slabs are out, nobody scans: so the pool is what carries the destination's backpressure back
+ * to the scanner, and its size is what a stalled destination costs.
+ *
+ * <p><b>Memory bound:</b> {@code slabs * slabBytes}, allocated at once.
+ *
+ * <p>Methods may be called from any thread.
+ */
+public final class SlabPool implements AutoCloseable {
+
+  record Slab(MemorySegment segment, ByteBuffer buffer) {}
+
+  private final BatchGeometry geometry;
+  private final int slabs;
+  private final Arena arena = Arena.ofShared();
+
+  // All below is guarded by this pool's monitor.
+  private final ArrayDeque<Slab> free;
+  private final ArrayDeque<Waiter> waiters = new ArrayDeque<>();
+  private final Set<Lease> outstanding = Collections.newSetFromMap(new IdentityHashMap<>());
+  private boolean closed;
+
+  /**
+   * Allocates the slabs.
+   *
+   * @param slabs how many, at least 1
+   * @param geometry what batch a slab must hold
+   */
+  public SlabPool(int slabs, BatchGeometry geometry) {
+    if (slabs < 1) {
+      throw new IllegalArgumentException("slabs > 0 required but it was " + slabs);
+    }
+    this.geometry = geometry;
+    this.slabs = slabs;
+    this.free = new ArrayDeque<>(slabs);
+    for (int i = 0; i < slabs; i++) {
+      MemorySegment segment = arena.allocate(geometry.slabBytes(), 4096);
+      free.add(new Slab(segment, segment.asByteBuffer()));
+    }
+  }
+
+  /** {@return the shape of a batch that fits a slab} */
+  public BatchGeometry geometry() {
+    return geometry;
+  }
+
+  /** {@return the number of slabs} */
+  public int capacity() {
+    return slabs;
+  }
+
+  /** {@return the bytes of direct memory that this pool holds} */
+  public long bytes() {
+    return (long) slabs * geometry.slabBytes();
+  }
+
+  /** {@return the number of slabs that are leased now} */
+  public synchronized int outstanding() {
+    return outstanding.size();
+  }
+
+  /** Leases a slab if one is free. {@return the lease, or null} */
+  public synchronized @Nullable Lease tryAcquire() {
+    requireOpen();
+    Slab slab = free.poll();
+    return slab == null ? null : lease(slab);
+  }
+
+  private Lease lease(Slab slab) {
+    Lease lease = new Lease(this, slab);
+    outstanding.add(lease);
+    return lease;
+  }
+
+  private void requireOpen() {
+    if (closed) {
+      throw new IllegalStateException("the slab pool is closed");
+    }
+  }
+
+  /**
+   * Leases a slab as soon as one is free.
+   *
+   * <p><b>Ordering and threading:</b> whoever subscribed first is served first; on the subscribing
+   * thread if a slab is free, else on the thread that releases one.
+   *
+   * <p><b>Discard and cancel:</b> a subscriber that cancels before it was served takes no slab.
+   *
+   * <p><b>Errors:</b> {@code IllegalStateException} when the pool is or gets closed.
+   */
+  public Mono<Lease> acquire() {
+    return new Acquisition();
+  }
+
+  private final class Acquisition extends Mono<Lease> {
+    @Override
+    public void subscribe(CoreSubscriber<? super Lease> actual) {
+      actual.onSubscribe(new Waiter(SlabPool.this, actual));
+    }
+  }
+
+  void await(Waiter waiter) {
+    Lease lease = null;
+    boolean refused;
+    synchronized (this) {
+      refused = closed;
+      if (!refused) {
+        Slab slab = free.poll();
+        if (slab == null) {
+          waiters.add(waiter);
+        } else {
+          lease = lease(slab);
+        }
+      }
+    }
+    if (refused) {
+      waiter.refuse();
+    } else if (lease != null && !waiter.grant(lease)) {
+      lease.release();
+    }
+  }
+
+  synchronized void forget(Waiter waiter) {
+    waiters.remove(waiter);
+  }
+
+  void giveBack(Lease lease, Slab slab) {
+    // The waiter is called outside the monitor: what it does with the lease is not ours to hold up.
+    while (true) {
+      Waiter waiter;
+      Lease next;
+      synchronized (this) {
+        outstanding.remove(lease);
+        if (closed) {
+          return;
+        }
+        waiter = waiters.poll();
+        if (waiter == null) {
+          free.add(slab);
+          return;
+        }
+        next = lease(slab);
+      }
+      if (waiter.grant(next)) {
+        return;
+      }
+      lease = next; // Cancelled meanwhile: the next one's turn.
+    }
+  }
+
+  /**
+   * Frees the slabs, also those that are still leased: close a pool when nothing uses it any more.
+   * Waiting subscribers get an error.
+   */
+  @Override
+  public void close() {
+    Waiter[] refused;
+    synchronized (this) {
+      if (closed) {
+        return;
+      }
+      closed = true;
+      refused = waiters.toArray(Waiter[]::new);
+      waiters.clear();
+      free.clear();
+    }
+    for (Waiter waiter : refused) {
+      waiter.refuse();
+    }
+    arena.close();
+  }
+
+  @Override
+  public String toString() {
+    return "SlabPool[%d of %d leased, %d bytes each]"
+        .formatted(outstanding(), slabs, geometry.slabBytes());
+  }
+}

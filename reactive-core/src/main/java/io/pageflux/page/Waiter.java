@@ -1,0 +1,60 @@
+package io.pageflux.page;
+
+import java.util.concurrent.atomic.AtomicReference;
+import org.reactivestreams.Subscription;
+import reactor.core.CoreSubscriber;
+import reactor.core.publisher.Operators;
+
+/**
+ * A subscriber that waits for a slab.
+ *
+ * <p>Exactly one of grant, refuse and cancel wins the state, so a lease is either handed on or
+ * stays with the pool, whatever races.
+ */
+final class Waiter implements Subscription {
+
+  private enum State {
+    IDLE,
+    WAITING,
+    ENDED
+  }
+
+  private final SlabPool pool;
+  private final CoreSubscriber<? super Lease> actual;
+  private final AtomicReference<State> state = new AtomicReference<>(State.IDLE);
+
+  Waiter(SlabPool pool, CoreSubscriber<? super Lease> actual) {
+    this.pool = pool;
+    this.actual = actual;
+  }
+
+  @Override
+  public void request(long n) {
+    if (Operators.validate(n) && state.compareAndSet(State.IDLE, State.WAITING)) {
+      pool.await(this);
+    }
+  }
+
+  @Override
+  public void cancel() {
+    if (state.getAndSet(State.ENDED) == State.WAITING) {
+      pool.forget(this);
+    }
+  }
+
+  /** Hands over a lease. {@return false if nobody wants it any more; then it is the caller's} */
+  boolean grant(Lease lease) {
+    if (!state.compareAndSet(State.WAITING, State.ENDED)) {
+      return false;
+    }
+    actual.onNext(lease);
+    actual.onComplete();
+    return true;
+  }
+
+  void refuse() {
+    if (state.compareAndSet(State.WAITING, State.ENDED)) {
+      actual.onError(new IllegalStateException("the slab pool is closed"));
+    }
+  }
+}

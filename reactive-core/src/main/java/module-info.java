@@ -1,0 +1,15 @@
+/**
+ * Pageflux: guest memory, dirty tracking, page operators, the native wire format and the migration
+ * of a running guest's memory as a reactive stream.
+ */
+module io.pageflux.core {
+  requires transitive reactor.core;
+  requires transitive org.reactivestreams;
+  requires com.github.luben.zstd_jni;
+  requires com.dynatrace.hash4j;
+  requires static transitive org.jspecify;
+
+  exports io.pageflux;
+  exports io.pageflux.memory;
+  exports io.pageflux.page;
+}
