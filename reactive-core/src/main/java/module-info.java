@@ -12,4 +12,6 @@ module io.pageflux.core {
   exports io.pageflux;
   exports io.pageflux.memory;
   exports io.pageflux.page;
+  exports io.pageflux.transport;
+  exports io.pageflux.wire;
 }

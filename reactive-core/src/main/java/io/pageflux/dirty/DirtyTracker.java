@@ -1,0 +1,56 @@
+package io.pageflux.dirty;
+
+import io.pageflux.memory.MemoryPages;
+import java.lang.foreign.MemorySegment;
+
+/**
+ * Knows which pages of one guest memory have been written.
+ *
+ * <p>The protocol of use: {@link #start()} once; then, round by round, {@link #collect} and only
+ * <em>after</em> it copy the pages that it reported, telling each copy to {@link #copied}. A write
+ * that races with a collection or a copy is then never lost: either the copy has it, or a later
+ * collection reports the page (or both).
+ *
+ * <p><b>Threading:</b> methods block and are for one thread at a time, not for an event loop. The
+ * guest may write from any number of threads meanwhile.
+ *
+ * <p><b>Errors:</b> a {@link io.pageflux.MigrationException} of kind {@code TRACKING}.
+ */
+public interface DirtyTracker extends AutoCloseable {
+
+  /** {@return what this tracker goes by, for logs and reports} */
+  String name();
+
+  /**
+   * Begins to track. What was written before is unknown: the first round sends every page.
+   *
+   * <p>May be called again to begin anew.
+   */
+  void start();
+
+  /**
+   * Adds to {@code into} every page that was written since the last collection, or since the start,
+   * and begins to watch it again. Pages that were not written may be reported too.
+   *
+   * @return how many of the pages were not in {@code into} before
+   */
+  long collect(MemoryPages into);
+
+  /**
+   * Learns what was copied out of a page in order to be sent. A tracker that compares takes exactly
+   * these bytes for what the destination has: were it to compare with what it saw itself when it
+   * collected, a page that changed for the copy and changed back afterwards would be lost.
+   *
+   * <p>Trackers that the kernel or the program tells of writes do nothing here.
+   *
+   * @param blockIndex the block
+   * @param page the page of the block
+   * @param slab holds the copy
+   * @param offset where in the slab it begins
+   */
+  default void copied(int blockIndex, long page, MemorySegment slab, long offset) {}
+
+  /** Stops tracking and frees what it took. The memory itself stays. May be called again. */
+  @Override
+  void close();
+}

@@ -1,0 +1,34 @@
+package io.pageflux.wire;
+
+/** What a side of a migration can do, as bits of {@link WireRecord.Hello#features()}. */
+public enum Feature {
+  /** Delta pages: XBZRLE as in QEMU. */
+  XBZRLE(0),
+  /** Batches whose contents are one zstd frame. */
+  ZSTD(1);
+
+  private final int bit;
+
+  Feature(int bit) {
+    this.bit = bit;
+  }
+
+  /** {@return the bit that stands for this feature} */
+  public long mask() {
+    return 1L << bit;
+  }
+
+  /** {@return whether a set of features has this one} */
+  public boolean in(long features) {
+    return (features & mask()) != 0;
+  }
+
+  /** {@return the bits of all features that this version has} */
+  public static long all() {
+    long all = 0;
+    for (Feature feature : values()) {
+      all |= feature.mask();
+    }
+    return all;
+  }
+}

@@ -1,0 +1,22 @@
+package io.pageflux.wire;
+
+/** What a reader accepts at the most, whatever a peer declares. Sizes are in bytes. */
+public final class WireLimits {
+
+  /** The version of the protocol that this library speaks. */
+  public static final int VERSION = 1;
+
+  /** The largest body of a record that is no batch of pages. */
+  public static final int MAX_CONTROL_BODY_BYTES = 64 << 10;
+
+  /** The most RAM blocks of a layout. */
+  public static final int MAX_BLOCKS = 256;
+
+  /** The longest text of an error record or of a program's name. */
+  public static final int MAX_TEXT_BYTES = 8 << 10;
+
+  /** The largest piece of device state. */
+  public static final int MAX_DEVICE_STATE_PIECE_BYTES = 32 << 10;
+
+  private WireLimits() {}
+}
