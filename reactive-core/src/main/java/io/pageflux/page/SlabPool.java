@@ -51,9 +51,14 @@ public final class SlabPool implements AutoCloseable {
     this.geometry = geometry;
     this.slabs = slabs;
     this.free = new ArrayDeque<>(slabs);
-    for (int i = 0; i < slabs; i++) {
-      MemorySegment segment = arena.allocate(geometry.slabBytes(), 4096);
-      free.add(new Slab(segment, segment.asByteBuffer()));
+    try {
+      for (int i = 0; i < slabs; i++) {
+        MemorySegment segment = arena.allocate(geometry.slabBytes(), 4096);
+        free.add(new Slab(segment, segment.asByteBuffer()));
+      }
+    } catch (RuntimeException | Error e) {
+      arena.close(); // Nobody else could: more slabs were asked for than memory is allowed.
+      throw e;
     }
   }
 
@@ -125,7 +130,10 @@ public final class SlabPool implements AutoCloseable {
       if (!refused) {
         Slab slab = free.poll();
         if (slab == null) {
-          waiters.add(waiter);
+          // A cancel that came first found no waiter to forget.
+          if (!waiter.hasEnded()) {
+            waiters.add(waiter);
+          }
         } else {
           lease = lease(slab);
         }
