@@ -43,7 +43,7 @@ public final class PageLoader {
 
   private static PageSet mayBeWritten(RamBlock block) {
     PageSet pages = new PageSet(block.pageCount());
-    if (!block.isFresh()) {
+    if (!block.takeFresh()) {
       pages.addAll();
     }
     return pages;

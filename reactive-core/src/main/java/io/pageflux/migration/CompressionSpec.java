@@ -1,5 +1,7 @@
 package io.pageflux.migration;
 
+import com.github.luben.zstd.Zstd;
+
 /**
  * How page contents are compressed.
  *
@@ -17,14 +19,10 @@ public record CompressionSpec(int level, int workers) {
    * @throws IllegalArgumentException if one is out of range
    */
   public CompressionSpec {
-    if (level < com.github.luben.zstd.Zstd.minCompressionLevel()
-        || level > com.github.luben.zstd.Zstd.maxCompressionLevel()) {
+    if (level < Zstd.minCompressionLevel() || level > Zstd.maxCompressionLevel()) {
       throw new IllegalArgumentException(
           "zstd has levels from %d to %d, but %d was asked for"
-              .formatted(
-                  com.github.luben.zstd.Zstd.minCompressionLevel(),
-                  com.github.luben.zstd.Zstd.maxCompressionLevel(),
-                  level));
+              .formatted(Zstd.minCompressionLevel(), Zstd.maxCompressionLevel(), level));
     }
     if (workers < 1 || workers > 64) {
       throw new IllegalArgumentException("1 to 64 workers required but it was " + workers);

@@ -4,8 +4,8 @@ import io.pageflux.migration.OutgoingSpec.LimitPolicy;
 import java.time.Duration;
 
 /**
- * Decides after each round whether to send another one, to pause the guest, or to give up. Pure: the
- * decision depends on the figures alone.
+ * Decides after each round whether to send another one, to pause the guest, or to give up. Pure:
+ * the decision depends on the figures alone.
  */
 final class Convergence {
 
@@ -68,7 +68,6 @@ final class Convergence {
                 limit,
                 MigrationText.of(figures.expectedDowntime()),
                 MigrationText.of(downtimeLimit));
-    return new Decision(
-        policy == LimitPolicy.ABORT ? Action.ABORT : Action.SWITCH_OVER, reason);
+    return new Decision(policy == LimitPolicy.ABORT ? Action.ABORT : Action.SWITCH_OVER, reason);
   }
 }

@@ -3,8 +3,9 @@ package io.pageflux.migration;
 import java.time.Duration;
 
 /**
- * Estimates how long the guest would be paused: the dirty pages at the rate at which the destination
- * acknowledged pages lately, and what a switch-over costs however little there is to send.
+ * Estimates how long the guest would be paused: the dirty pages at the rate at which the
+ * destination acknowledged pages lately, and what a switch-over costs however little there is to
+ * send.
  *
  * <p>The rate is that of pages with contents: zero pages cost next to nothing, abound in the first
  * round, and are rare among those that the guest rewrites. Rounds count by their size, and the last

@@ -16,8 +16,8 @@ import java.util.concurrent.atomic.AtomicReference;
  *
  * <p>Committing and aborting race: a cancellation may come while the last answer of the destination
  * is being heard. Whichever changes the state first wins, and the other does not happen: the record
- * that lets the destination run is sent only after {@link #commit()} returned true, and the guest is
- * resumed here only after {@link #abort()} did.
+ * that lets the destination run is sent only after {@link #commit()} returned true, and the guest
+ * is resumed here only after {@link #abort()} did.
  */
 final class HandOver {
 

@@ -17,8 +17,8 @@ import reactor.core.publisher.Mono;
  * refused if above {@link IncomingSpec#maxGeometry()}, and about 1 MiB of direct memory for each
  * worker.
  *
- * <p><b>Errors:</b> a {@link io.pageflux.MigrationException}. When it arrives the guest has not been
- * started, and memory holds what was applied so far, which is of no use.
+ * <p><b>Errors:</b> a {@link io.pageflux.MigrationException}. When it arrives the guest has not
+ * been started, and memory holds what was applied so far, which is of no use.
  */
 public final class IncomingMigration {
 
@@ -55,8 +55,8 @@ public final class IncomingMigration {
    * Waits for a source, receives the guest, and tells of it, until somebody asks for it to stop.
    *
    * @param stop when this completes or emits, the migration stops: the source is told, everything
-   *     is freed, and then the flux ends with an error of kind {@code CANCELLED}. Once the guest has
-   *     been started it has no effect any more.
+   *     is freed, and then the flux ends with an error of kind {@code CANCELLED}. Once the guest
+   *     has been started it has no effect any more.
    * @return as {@link #events()}
    */
   public Flux<MigrationEvent> events(Mono<?> stop) {

@@ -12,8 +12,8 @@ import io.pageflux.page.PageBatch;
 import io.pageflux.page.SlabPool;
 import io.pageflux.transport.Connection;
 import io.pageflux.wire.Feature;
-import io.pageflux.wire.Handshake;
 import io.pageflux.wire.LayoutCheck;
+import io.pageflux.wire.Negotiation;
 import io.pageflux.wire.WireLimits;
 import io.pageflux.wire.WireRecord;
 import java.time.Duration;
@@ -112,8 +112,7 @@ final class IncomingSession {
             .switchIfEmpty(Mono.error(IncomingSession::cancelled));
     return Mono.usingWhen(
             Mono.fromSupplier(
-                () ->
-                    Schedulers.newParallel("pageflux-decompress", spec.workers(), true)),
+                () -> Schedulers.newParallel("pageflux-decompress", spec.workers(), true)),
             threads ->
                 accepting.flatMap(
                     connection ->
@@ -185,12 +184,7 @@ final class IncomingSession {
           () -> {
             // Nothing but control records goes this way; the script is a silent one.
             attend(channel.send(Flux.never(), Function.identity()));
-            attend(
-                channel
-                    .receive()
-                    .transform(decompress())
-                    .concatMap(this::next, 0)
-                    .then());
+            attend(channel.receive().transform(decompress()).concatMap(this::next, 0).then());
             watches.add(channel.watchPeer().subscribe(v -> {}, this::end));
             watches.add(channel.keepAlive().subscribe(v -> {}, this::end));
             watches.add(stop.subscribe(v -> {}, this::end, () -> end(cancelled())));
@@ -286,7 +280,7 @@ final class IncomingSession {
               theirs.channels(),
               WireLimits.SOFTWARE);
       try {
-        Handshake.agree(ours, theirs);
+        Negotiation.of(ours, theirs);
       } finally {
         // Even if they do not suit one another the peer is to know what we are.
         channel.say(ours);
@@ -299,8 +293,7 @@ final class IncomingSession {
       LayoutCheck.requireSame(theirs.layout(), memory.layout());
       BatchGeometry geometry = theirs.geometry();
       BatchGeometry max = spec.maxGeometry();
-      if (geometry.maxPages() > max.maxPages()
-          || geometry.payloadBytes() > max.payloadBytes()) {
+      if (geometry.maxPages() > max.maxPages() || geometry.payloadBytes() > max.payloadBytes()) {
         throw MigrationException.of(
             Kind.PROTOCOL,
             ("the source sends batches of up to %d pages and %d bytes, but this side takes no more"
@@ -324,8 +317,7 @@ final class IncomingSession {
       require(Phase.BETWEEN_ROUNDS, begin);
       if (begin.round() != rounds + 1) {
         throw MigrationException.of(
-            Kind.PROTOCOL,
-            "round %d follows round %d".formatted(begin.round(), rounds));
+            Kind.PROTOCOL, "round %d follows round %d".formatted(begin.round(), rounds));
       }
       rounds = begin.round();
       lastRound = begin.last();

@@ -7,7 +7,9 @@ import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
-/** The counters of an incoming migration, guarded by this object's monitor, taken once per batch. */
+/**
+ * The counters of an incoming migration, guarded by this object's monitor, taken once per batch.
+ */
 final class IncomingStatistics {
 
   private final long totalBytes;

@@ -14,12 +14,12 @@ import reactor.core.publisher.Mono;
  * from various threads, one at a time. Nothing may be blocked in {@code onNext} for long.
  *
  * <p><b>Memory bound:</b> {@link OutgoingSpec#slabs()} slabs of {@link OutgoingSpec#geometry()} and
- * what the compression workers use (about 1 MiB each) of direct memory; outside both heap and direct
- * memory the XBZRLE cache and the tracker's own; on the heap four bits per page.
+ * what the compression workers use (about 1 MiB each) of direct memory; outside both heap and
+ * direct memory the XBZRLE cache and the tracker's own; on the heap four bits per page.
  *
- * <p><b>Errors:</b> a {@link io.pageflux.MigrationException}. Whenever it comes before the hand-over
- * was committed, the guest runs at the source when it arrives; the package's documentation says what
- * holds after that.
+ * <p><b>Errors:</b> a {@link io.pageflux.MigrationException}. Whenever it comes before the
+ * hand-over was committed, the guest runs at the source when it arrives; the package's
+ * documentation says what holds after that.
  */
 public final class OutgoingMigration {
 

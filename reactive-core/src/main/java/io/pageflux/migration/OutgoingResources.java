@@ -48,19 +48,17 @@ final class OutgoingResources {
     try {
       pool = new SlabPool(spec.slabs(), spec.geometry());
       XbzrleSpec xbzrle = spec.xbzrle();
-      encoder = xbzrle == null ? null : new XbzrleEncoder(xbzrle, spec.memory().layout());
+      encoder = xbzrle == null ? null : new XbzrleEncoder(spec.memory().layout(), xbzrle);
+    } catch (OutOfMemoryError e) {
+      giveBack(tracker, pool);
+      throw MigrationException.of(
+          MigrationException.Kind.INTERNAL,
+          "no memory for %d batches of %d bytes: take fewer slabs, or a larger -XX:MaxDirectMemorySize"
+              .formatted(spec.slabs(), spec.geometry().slabBytes()),
+          e);
     } catch (RuntimeException | Error e) {
-      tracker.close();
-      if (pool != null) {
-        pool.close();
-      }
-      throw e instanceof OutOfMemoryError
-          ? MigrationException.of(
-              MigrationException.Kind.INTERNAL,
-              "no memory for %d batches of %d bytes: fewer slabs, or a larger -XX:MaxDirectMemorySize"
-                  .formatted(spec.slabs(), spec.geometry().slabBytes()),
-              e)
-          : e;
+      giveBack(tracker, pool);
+      throw e;
     }
     Scheduler scanThread = Schedulers.newSingle("pageflux-scan", true);
     CompressionSpec compression = spec.compression();
@@ -75,6 +73,13 @@ final class OutgoingResources {
         tracker,
         encoder,
         new PageScanner(spec.memory(), tracker, pool, scanThread));
+  }
+
+  private static void giveBack(DirtyTracker tracker, @Nullable SlabPool pool) {
+    tracker.close();
+    if (pool != null) {
+      pool.close();
+    }
   }
 
   /** Gives everything back, when the pipeline and the transport have let go of it. */

@@ -10,7 +10,7 @@ import io.pageflux.page.PageBatch;
 import io.pageflux.transport.Connection;
 import io.pageflux.transport.TransportBuffer;
 import io.pageflux.wire.Feature;
-import io.pageflux.wire.Handshake;
+import io.pageflux.wire.Negotiation;
 import io.pageflux.wire.WireLimits;
 import io.pageflux.wire.WireRecord;
 import java.time.Duration;
@@ -28,10 +28,10 @@ import reactor.core.scheduler.Schedulers;
 /**
  * One migration at its source.
  *
- * <p>What the source has to say is one flux of records, the {@linkplain #script() script}: each part
- * of it begins when the peer has answered the part before. What the peer says completes the sinks
- * that the script waits for. The script's parts run one after the other, so what they share needs no
- * lock; what crosses threads is volatile or in {@link OutgoingStatistics}.
+ * <p>What the source has to say is one flux of records, the {@linkplain #script() script}: each
+ * part of it begins when the peer has answered the part before. What the peer says completes the
+ * sinks that the script waits for. The script's parts run one after the other, so what they share
+ * needs no lock; what crosses threads is volatile or in {@link OutgoingStatistics}.
  *
  * <p>The first thing that goes wrong, wherever, ends the {@link #outcome}; the rest is clean-up, in
  * which the guest is resumed unless the hand-over was committed.
@@ -50,7 +50,7 @@ final class OutgoingSession {
   private final UUID session = UUID.randomUUID();
 
   private final Sinks.One<MigrationInfo> outcome = Sinks.one();
-  private final Sinks.One<Handshake> agreed = Sinks.one();
+  private final Sinks.One<Negotiation> agreed = Sinks.one();
   private final Sinks.Empty<Void> ready = Sinks.empty();
   private final Sinks.Empty<Void> prepared = Sinks.empty();
   private final Sinks.Empty<Void> running = Sinks.empty();
@@ -228,17 +228,16 @@ final class OutgoingSession {
       return spec.maxBandwidth() == 0
           ? buffers
           : buffers.transform(
-              BandwidthLimit.of(
-                  buffer -> buffer.bytes().remaining(), spec::maxBandwidth, timer));
+              BandwidthLimit.of(buffer -> buffer.bytes().remaining(), spec::maxBandwidth, timer));
     }
 
     /** What the peer said. */
     private void heard(WireRecord record) {
       switch (record) {
         case WireRecord.Hello hello -> {
-          Handshake handshake = Handshake.agree(hello(), hello);
-          features = handshake.features();
-          if (agreed.tryEmitValue(handshake).isFailure()) {
+          Negotiation negotiation = Negotiation.of(hello(), hello);
+          features = negotiation.features();
+          if (agreed.tryEmitValue(negotiation).isFailure()) {
             throw unexpected(record);
           }
         }
@@ -413,9 +412,7 @@ final class OutgoingSession {
               Duration.ofNanos(now - begun.beganNanos));
       statistics.round(report);
       estimator.round(
-          begun.dirtyPages - sent.zero(),
-          now - begun.beganNanos,
-          now - begun.endedNanos);
+          begun.dirtyPages - sent.zero(), now - begun.beganNanos, now - begun.endedNanos);
       if (resources.encoder != null) {
         resources.encoder.endPeriod(begun.dirtyPages);
       }
@@ -485,9 +482,7 @@ final class OutgoingSession {
     }
 
     private Flux<WireRecord> commit() {
-      return handOver.commit()
-          ? Flux.just(new WireRecord.Commit())
-          : Flux.error(cancelled());
+      return handOver.commit() ? Flux.just(new WireRecord.Commit()) : Flux.error(cancelled());
     }
 
     private Flux<WireRecord> completed() {

@@ -94,15 +94,13 @@ public record OutgoingSpec(
       throw new IllegalArgumentException("maxRounds > 0 required but it was " + maxRounds);
     }
     if (slabs < MIN_SLABS) {
-      throw new IllegalArgumentException(
-          "slabs >= " + MIN_SLABS + " required but it was " + slabs);
+      throw new IllegalArgumentException("slabs >= " + MIN_SLABS + " required but it was " + slabs);
     }
     requirePositive(timeout, "timeout");
     requirePositive(peerTimeout, "peerTimeout");
     requirePositive(progressInterval, "progressInterval");
     if (downtimeLimit.isNegative()) {
-      throw new IllegalArgumentException(
-          "downtimeLimit >= 0 required but it was " + downtimeLimit);
+      throw new IllegalArgumentException("downtimeLimit >= 0 required but it was " + downtimeLimit);
     }
     if (geometry.pagesPerBatch(memory.layout().largestPageSizeBytes()) < 1) {
       throw new IllegalArgumentException(
@@ -142,61 +140,241 @@ public record OutgoingSpec(
 
   /** {@return this spec with another maker of trackers} */
   public OutgoingSpec withTracker(Function<GuestMemory, DirtyTracker> tracker) {
-    return new OutgoingSpec(memory, guest, connector, tracker, xbzrle, compression, maxBandwidth, downtimeLimit, maxRounds, timeout, limitPolicy, peerTimeout, geometry, slabs, progressInterval);
+    return new OutgoingSpec(
+        memory,
+        guest,
+        connector,
+        tracker,
+        xbzrle,
+        compression,
+        maxBandwidth,
+        downtimeLimit,
+        maxRounds,
+        timeout,
+        limitPolicy,
+        peerTimeout,
+        geometry,
+        slabs,
+        progressInterval);
   }
 
   /** {@return this spec with another delta cache; null for none} */
   public OutgoingSpec withXbzrle(@Nullable XbzrleSpec xbzrle) {
-    return new OutgoingSpec(memory, guest, connector, tracker, xbzrle, compression, maxBandwidth, downtimeLimit, maxRounds, timeout, limitPolicy, peerTimeout, geometry, slabs, progressInterval);
+    return new OutgoingSpec(
+        memory,
+        guest,
+        connector,
+        tracker,
+        xbzrle,
+        compression,
+        maxBandwidth,
+        downtimeLimit,
+        maxRounds,
+        timeout,
+        limitPolicy,
+        peerTimeout,
+        geometry,
+        slabs,
+        progressInterval);
   }
 
   /** {@return this spec with another compression; null for none} */
   public OutgoingSpec withCompression(@Nullable CompressionSpec compression) {
-    return new OutgoingSpec(memory, guest, connector, tracker, xbzrle, compression, maxBandwidth, downtimeLimit, maxRounds, timeout, limitPolicy, peerTimeout, geometry, slabs, progressInterval);
+    return new OutgoingSpec(
+        memory,
+        guest,
+        connector,
+        tracker,
+        xbzrle,
+        compression,
+        maxBandwidth,
+        downtimeLimit,
+        maxRounds,
+        timeout,
+        limitPolicy,
+        peerTimeout,
+        geometry,
+        slabs,
+        progressInterval);
   }
 
   /** {@return this spec with another limit in bytes per second; 0 for none} */
   public OutgoingSpec withMaxBandwidth(long maxBandwidth) {
-    return new OutgoingSpec(memory, guest, connector, tracker, xbzrle, compression, maxBandwidth, downtimeLimit, maxRounds, timeout, limitPolicy, peerTimeout, geometry, slabs, progressInterval);
+    return new OutgoingSpec(
+        memory,
+        guest,
+        connector,
+        tracker,
+        xbzrle,
+        compression,
+        maxBandwidth,
+        downtimeLimit,
+        maxRounds,
+        timeout,
+        limitPolicy,
+        peerTimeout,
+        geometry,
+        slabs,
+        progressInterval);
   }
 
   /** {@return this spec with another downtime limit} */
   public OutgoingSpec withDowntimeLimit(Duration downtimeLimit) {
-    return new OutgoingSpec(memory, guest, connector, tracker, xbzrle, compression, maxBandwidth, downtimeLimit, maxRounds, timeout, limitPolicy, peerTimeout, geometry, slabs, progressInterval);
+    return new OutgoingSpec(
+        memory,
+        guest,
+        connector,
+        tracker,
+        xbzrle,
+        compression,
+        maxBandwidth,
+        downtimeLimit,
+        maxRounds,
+        timeout,
+        limitPolicy,
+        peerTimeout,
+        geometry,
+        slabs,
+        progressInterval);
   }
 
   /** {@return this spec with another number of rounds} */
   public OutgoingSpec withMaxRounds(int maxRounds) {
-    return new OutgoingSpec(memory, guest, connector, tracker, xbzrle, compression, maxBandwidth, downtimeLimit, maxRounds, timeout, limitPolicy, peerTimeout, geometry, slabs, progressInterval);
+    return new OutgoingSpec(
+        memory,
+        guest,
+        connector,
+        tracker,
+        xbzrle,
+        compression,
+        maxBandwidth,
+        downtimeLimit,
+        maxRounds,
+        timeout,
+        limitPolicy,
+        peerTimeout,
+        geometry,
+        slabs,
+        progressInterval);
   }
 
   /** {@return this spec with another timeout} */
   public OutgoingSpec withTimeout(Duration timeout) {
-    return new OutgoingSpec(memory, guest, connector, tracker, xbzrle, compression, maxBandwidth, downtimeLimit, maxRounds, timeout, limitPolicy, peerTimeout, geometry, slabs, progressInterval);
+    return new OutgoingSpec(
+        memory,
+        guest,
+        connector,
+        tracker,
+        xbzrle,
+        compression,
+        maxBandwidth,
+        downtimeLimit,
+        maxRounds,
+        timeout,
+        limitPolicy,
+        peerTimeout,
+        geometry,
+        slabs,
+        progressInterval);
   }
 
   /** {@return this spec with another policy} */
   public OutgoingSpec withLimitPolicy(LimitPolicy limitPolicy) {
-    return new OutgoingSpec(memory, guest, connector, tracker, xbzrle, compression, maxBandwidth, downtimeLimit, maxRounds, timeout, limitPolicy, peerTimeout, geometry, slabs, progressInterval);
+    return new OutgoingSpec(
+        memory,
+        guest,
+        connector,
+        tracker,
+        xbzrle,
+        compression,
+        maxBandwidth,
+        downtimeLimit,
+        maxRounds,
+        timeout,
+        limitPolicy,
+        peerTimeout,
+        geometry,
+        slabs,
+        progressInterval);
   }
 
   /** {@return this spec with another patience with a silent peer} */
   public OutgoingSpec withPeerTimeout(Duration peerTimeout) {
-    return new OutgoingSpec(memory, guest, connector, tracker, xbzrle, compression, maxBandwidth, downtimeLimit, maxRounds, timeout, limitPolicy, peerTimeout, geometry, slabs, progressInterval);
+    return new OutgoingSpec(
+        memory,
+        guest,
+        connector,
+        tracker,
+        xbzrle,
+        compression,
+        maxBandwidth,
+        downtimeLimit,
+        maxRounds,
+        timeout,
+        limitPolicy,
+        peerTimeout,
+        geometry,
+        slabs,
+        progressInterval);
   }
 
   /** {@return this spec with other batches} */
   public OutgoingSpec withGeometry(BatchGeometry geometry) {
-    return new OutgoingSpec(memory, guest, connector, tracker, xbzrle, compression, maxBandwidth, downtimeLimit, maxRounds, timeout, limitPolicy, peerTimeout, geometry, slabs, progressInterval);
+    return new OutgoingSpec(
+        memory,
+        guest,
+        connector,
+        tracker,
+        xbzrle,
+        compression,
+        maxBandwidth,
+        downtimeLimit,
+        maxRounds,
+        timeout,
+        limitPolicy,
+        peerTimeout,
+        geometry,
+        slabs,
+        progressInterval);
   }
 
   /** {@return this spec with another number of batches in flight} */
   public OutgoingSpec withSlabs(int slabs) {
-    return new OutgoingSpec(memory, guest, connector, tracker, xbzrle, compression, maxBandwidth, downtimeLimit, maxRounds, timeout, limitPolicy, peerTimeout, geometry, slabs, progressInterval);
+    return new OutgoingSpec(
+        memory,
+        guest,
+        connector,
+        tracker,
+        xbzrle,
+        compression,
+        maxBandwidth,
+        downtimeLimit,
+        maxRounds,
+        timeout,
+        limitPolicy,
+        peerTimeout,
+        geometry,
+        slabs,
+        progressInterval);
   }
 
   /** {@return this spec with another interval of progress} */
   public OutgoingSpec withProgressInterval(Duration progressInterval) {
-    return new OutgoingSpec(memory, guest, connector, tracker, xbzrle, compression, maxBandwidth, downtimeLimit, maxRounds, timeout, limitPolicy, peerTimeout, geometry, slabs, progressInterval);
+    return new OutgoingSpec(
+        memory,
+        guest,
+        connector,
+        tracker,
+        xbzrle,
+        compression,
+        maxBandwidth,
+        downtimeLimit,
+        maxRounds,
+        timeout,
+        limitPolicy,
+        peerTimeout,
+        geometry,
+        slabs,
+        progressInterval);
   }
 }

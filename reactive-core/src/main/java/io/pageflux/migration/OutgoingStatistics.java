@@ -125,8 +125,7 @@ final class OutgoingStatistics {
     downtime = Duration.ofNanos(nowNanos - pausedNanos);
   }
 
-  synchronized void ended(
-      MigrationStatus finalStatus, @Nullable String error, long nowNanos) {
+  synchronized void ended(MigrationStatus finalStatus, @Nullable String error, long nowNanos) {
     status = finalStatus;
     errorDesc = error;
     endedNanos = nowNanos;

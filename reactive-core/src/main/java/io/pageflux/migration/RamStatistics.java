@@ -10,7 +10,8 @@ package io.pageflux.migration;
  * @param normal whole pages sent
  * @param normalBytes bytes of whole pages sent, before compression
  * @param dirtyPagesRate pages that the guest dirtied per second, lately
- * @param mbps megabits (10^6) per second that were sent, lately; over the whole migration at its end
+ * @param mbps megabits (10^6) per second that were sent, lately; over the whole migration at its
+ *     end
  * @param dirtySyncCount how often the dirty pages were collected
  * @param pageSize bytes of a page of the first block
  * @param pagesPerSecond pages handled per second, lately; over the whole migration at its end

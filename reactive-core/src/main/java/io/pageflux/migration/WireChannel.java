@@ -16,15 +16,17 @@ import java.util.function.Function;
 import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
 import reactor.core.publisher.Sinks;
+import reactor.core.publisher.SynchronousSink;
 import reactor.core.scheduler.Scheduler;
 import reactor.util.concurrent.Queues;
 
 /**
  * A connection on which records are exchanged: one migration's conversation with its peer.
  *
- * <p>There is one stream of records in each direction. The outgoing one is merged from the session's
- * script ("data") and from what is said in between ("control": acknowledgements, progress, signs of
- * life, a last word), because the writer numbers and checks all of them in one sequence.
+ * <p>There is one stream of records in each direction. The outgoing one is merged from the
+ * session's script ("data") and from what is said in between ("control": acknowledgements,
+ * progress, signs of life, a last word), because the writer numbers and checks all of them in one
+ * sequence.
  *
  * <p><b>Memory bound:</b> batches are bounded by the session's pool; control records by {@value
  * #MAX_CONTROL_BACKLOG}, beyond which the peer does not read and the channel fails.
@@ -52,6 +54,11 @@ final class WireChannel {
   private final Sinks.Empty<Void> receivingEnded = Sinks.empty();
 
   private volatile long heardNanos;
+  // Copies of what reader and writer count, for other threads.
+  private volatile long bytesRead;
+  private volatile long bytesWritten;
+  // Only where records are written.
+  private boolean greeted;
   private volatile boolean hungUp;
   private volatile boolean sending;
   private volatile boolean receiving;
@@ -73,12 +80,12 @@ final class WireChannel {
 
   /** Bytes that were made of records so far. */
   long bytesWritten() {
-    return writer.bytesWritten();
+    return bytesWritten;
   }
 
   /** Bytes that records were made of so far. */
   long bytesRead() {
-    return reader.bytesRead();
+    return bytesRead;
   }
 
   /** From here on batches of pages are expected, and their bytes go to slabs of the pool. */
@@ -100,8 +107,7 @@ final class WireChannel {
     Flux<WireRecord> said = control.asFlux().doOnNext(r -> controlBacklog.decrementAndGet());
     Flux<TransportBuffer> buffers =
         Flux.merge(2, said, data)
-            .map(this::write)
-            .startWith(TransportBuffer.of(writer.preamble()))
+            .<TransportBuffer>handle(this::write)
             .transform(shaper)
             .doOnDiscard(TransportBuffer.class, TransportBuffer::release)
             .doOnDiscard(WireRecord.Pages.class, pages -> pages.batch().release())
@@ -113,15 +119,16 @@ final class WireChannel {
         });
   }
 
-  private TransportBuffer write(WireRecord record) {
-    try {
-      return writer.write(record);
-    } catch (RuntimeException | Error e) {
-      if (record instanceof WireRecord.Pages pages) {
-        pages.batch().release();
-      }
-      throw e;
+  private void write(WireRecord record, SynchronousSink<TransportBuffer> sink) {
+    if (record instanceof WireRecord.Hello) {
+      greeted = true;
     }
+    if (greeted) {
+      sink.next(writer.write(record));
+      bytesWritten = writer.bytesWritten();
+    }
+    // Else a sign of life, or a last word to somebody who has not been greeted: he would not
+    // understand it.
   }
 
   /** Says something in between. May be called from any thread; nothing is sent after the end. */
@@ -155,8 +162,8 @@ final class WireChannel {
   }
 
   /**
-   * The peer's records. To be subscribed to once. Ends in error when the peer closes the connection,
-   * for the session says when a conversation is over.
+   * The peer's records. To be subscribed to once. Ends in error when the peer closes the
+   * connection, for the session says when a conversation is over.
    */
   Flux<WireRecord> receive() {
     return connection
@@ -177,6 +184,7 @@ final class WireChannel {
           // After a last word was said, input is read only so that the peer can hear it: a
           // connection that is closed with unread input takes what was sent down with it.
           WireRecord record = hungUp ? null : reader.read(c.bytes());
+          bytesRead = reader.bytesRead();
           if (record == null) {
             sink.complete();
           } else {
@@ -220,7 +228,8 @@ final class WireChannel {
 
   private Flux<Long> ticks() {
     Duration period = peerTimeout.dividedBy(4);
-    return Flux.interval(period.compareTo(Duration.ofSeconds(1)) < 0 ? period : Duration.ofSeconds(1), timer)
+    return Flux.interval(
+            period.compareTo(Duration.ofSeconds(1)) < 0 ? period : Duration.ofSeconds(1), timer)
         .onBackpressureDrop();
   }
 

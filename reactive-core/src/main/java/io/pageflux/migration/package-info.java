@@ -14,8 +14,8 @@
  *   <li>Anything that fails before the source has begun to send {@code Commit}: the source resumes
  *       its guest; the destination never starts it.
  *   <li>The connection breaks after that and before {@code Running} came back: the source cannot
- *       know, keeps its guest paused and says so. The destination runs it if {@code Commit} arrived,
- *       and otherwise does not. Never both.
+ *       know, keeps its guest paused and says so. The destination runs it if {@code Commit}
+ *       arrived, and otherwise does not. Never both.
  *   <li>The destination reports a failure after {@code Commit}: it has not started the guest and
  *       will not; the source resumes its own.
  * </ul>

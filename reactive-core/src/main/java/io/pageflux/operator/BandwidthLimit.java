@@ -59,8 +59,7 @@ public final class BandwidthLimit {
                         ? Mono.just(element)
                         : Mono.just(element)
                             .concatWith(
-                                Mono.delay(Duration.ofNanos(waitNanos), clock)
-                                    .then(Mono.empty()));
+                                Mono.delay(Duration.ofNanos(waitNanos), clock).then(Mono.empty()));
                   },
                   0);
             });
@@ -83,8 +82,7 @@ public final class BandwidthLimit {
         return 0;
       }
       long now = clock.now(TimeUnit.NANOSECONDS);
-      dueNanos =
-          Math.max(dueNanos, now - PATIENCE_NANOS) + (long) (bytes * 1e9 / bytesPerSecond);
+      dueNanos = Math.max(dueNanos, now - PATIENCE_NANOS) + (long) (bytes * 1e9 / bytesPerSecond);
       long debt = dueNanos - now;
       return debt > PATIENCE_NANOS ? debt : 0;
     }

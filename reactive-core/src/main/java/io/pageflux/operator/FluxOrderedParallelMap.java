@@ -57,6 +57,7 @@ final class FluxOrderedParallelMap<T> extends FluxOperator<T, T> {
   }
 
   @Override
+  @SuppressWarnings("rawtypes") // Reactor's signature
   public @Nullable Object scanUnsafe(Attr key) {
     if (key == Attr.RUN_STYLE) {
       return Attr.RunStyle.ASYNC;
@@ -67,10 +68,10 @@ final class FluxOrderedParallelMap<T> extends FluxOperator<T, T> {
   /**
    * The subscriber in the middle.
    *
-   * <p>Slots stand in {@code order} as their elements came. A rail (one thread's worth of work) takes
-   * slots from {@code tasks}, and {@code drain} emits from the head of {@code order} what is ready.
-   * {@code wip} admits one thread at a time to the drain, so that all signals to {@code actual} are
-   * serial and {@code order} has a single consumer.
+   * <p>Slots stand in {@code order} as their elements came. A rail (one thread's worth of work)
+   * takes slots from {@code tasks}, and {@code drain} emits from the head of {@code order} what is
+   * ready. {@code wip} admits one thread at a time to the drain, so that all signals to {@code
+   * actual} are serial and {@code order} has a single consumer.
    *
    * <p>After a cancel or an error only the drain empties {@code order}; each slot's state decides
    * whether the drain or the rail that has it in hands releases its element.
@@ -316,6 +317,7 @@ final class FluxOrderedParallelMap<T> extends FluxOperator<T, T> {
     }
 
     @Override
+    @SuppressWarnings("rawtypes") // Reactor's signature
     public @Nullable Object scanUnsafe(Attr key) {
       if (key == Attr.PARENT) {
         return upstream;
@@ -418,9 +420,7 @@ final class FluxOrderedParallelMap<T> extends FluxOperator<T, T> {
     private OrderedParallelMap.@Nullable Worker<T> worker;
 
     Rail(
-        Main<T> main,
-        Scheduler scheduler,
-        Supplier<? extends OrderedParallelMap.Worker<T>> maker) {
+        Main<T> main, Scheduler scheduler, Supplier<? extends OrderedParallelMap.Worker<T>> maker) {
       this.main = main;
       this.thread = scheduler.createWorker();
       this.maker = maker;

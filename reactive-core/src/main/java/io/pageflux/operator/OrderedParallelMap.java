@@ -16,15 +16,15 @@ import reactor.core.scheduler.Scheduler;
  * <p><b>Demand:</b> requests {@code inFlight} elements at first, and one more for each that it
  * emits. Elements are emitted as downstream requests them.
  *
- * <p><b>Memory bound:</b> holds at most {@code inFlight} elements, whether they wait, are worked on,
- * or wait for their turn to be emitted.
+ * <p><b>Memory bound:</b> holds at most {@code inFlight} elements, whether they wait, are worked
+ * on, or wait for their turn to be emitted.
  *
  * <p><b>Ordering and threading:</b> elements come out in the order in which they came in, on
  * whichever thread made the next one ready: a worker's, the source's, or that of a request.
  *
  * <p><b>Discard and cancel:</b> on cancel and error the elements held are released and discarded;
- * one that a worker has in hands is released when the worker lets it go. Workers are closed when the
- * last of them is done.
+ * one that a worker has in hands is released when the worker lets it go. Workers are closed when
+ * the last of them is done.
  *
  * <p><b>Errors:</b> what a worker throws is emitted in the place of its element, after the elements
  * before it; so is an error of the source.

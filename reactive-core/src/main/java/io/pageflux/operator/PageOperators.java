@@ -28,8 +28,8 @@ import reactor.core.scheduler.Scheduler;
  *
  * <p>Unless an operator says otherwise: <b>demand</b> is passed through one to one; <b>ordering and
  * threading</b> are the source's, and the work is done in {@code onNext}; no batch is held, so the
- * <b>memory bound</b> is none and there is nothing to <b>discard</b>; a batch that fails is released
- * before the <b>error</b>, a {@link io.pageflux.MigrationException}, is emitted.
+ * <b>memory bound</b> is none and there is nothing to <b>discard</b>; a batch that fails is
+ * released before the <b>error</b>, a {@link io.pageflux.MigrationException}, is emitted.
  */
 public final class PageOperators {
 
@@ -49,7 +49,9 @@ public final class PageOperators {
             });
   }
 
-  /** {@return the operator that finds the raw pages that are all zeros and makes them zero pages} */
+  /**
+   * {@return the operator that finds the raw pages that are all zeros and makes them zero pages}
+   */
   public static Function<Flux<PageBatch>, Flux<PageBatch>> zeroPages() {
     return inPlace(PageOperators::findZeroPages);
   }
@@ -88,9 +90,9 @@ public final class PageOperators {
   }
 
   /**
-   * {@return the operator that turns delta pages back into raw ones} The base is what {@code memory}
-   * holds, so each batch must have been {@linkplain #load loaded} before the next one comes here:
-   * no queue and no thread hop between the two.
+   * {@return the operator that turns delta pages back into raw ones} The base is what {@code
+   * memory} holds, so each batch must have been {@linkplain #load loaded} before the next one comes
+   * here: no queue and no thread hop between the two.
    *
    * @param memory the destination's memory
    */
@@ -100,8 +102,8 @@ public final class PageOperators {
   }
 
   /**
-   * {@return the operator that compresses each batch's contents, raw pages and deltas alike, into one
-   * zstd frame} Batches that would not become smaller stay as they are.
+   * {@return the operator that compresses each batch's contents, raw pages and deltas alike, into
+   * one zstd frame} Batches that would not become smaller stay as they are.
    *
    * <p><b>Demand, memory bound, ordering and threading, discard and cancel:</b> as {@link
    * OrderedParallelMap} with {@code 2 * workers} batches in flight; each worker has a zstd context

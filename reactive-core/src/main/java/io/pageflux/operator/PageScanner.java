@@ -18,8 +18,8 @@ import reactor.core.scheduler.Scheduler;
 /**
  * Copies dirty pages out of guest memory, a batch at a time: the source of every pipeline.
  *
- * <p>Each page is copied exactly once; zero test, delta, compression and checksum all see that copy,
- * because the guest may be writing. The copy is what the tracker is told of.
+ * <p>Each page is copied exactly once; zero test, delta, compression and checksum all see that
+ * copy, because the guest may be writing. The copy is what the tracker is told of.
  */
 public final class PageScanner {
 
@@ -36,8 +36,7 @@ public final class PageScanner {
    * @param pool where batches get their slabs
    * @param scheduler where the copying is done, of one thread; not disposed
    */
-  public PageScanner(
-      GuestMemory memory, DirtyTracker tracker, SlabPool pool, Scheduler scheduler) {
+  public PageScanner(GuestMemory memory, DirtyTracker tracker, SlabPool pool, Scheduler scheduler) {
     this.memory = memory;
     this.tracker = tracker;
     this.pool = pool;
@@ -45,8 +44,8 @@ public final class PageScanner {
   }
 
   /**
-   * Reads a set of pages, block by block, in ascending order. The set must not change until the flux
-   * ends; it may be read again by another subscriber.
+   * Reads a set of pages, block by block, in ascending order. The set must not change until the
+   * flux ends; it may be read again by another subscriber.
    *
    * <p><b>Demand:</b> one batch for each requested, as soon as the pool has a slab for it.
    *

@@ -2,8 +2,8 @@
  * The operators that page batches flow through, as static factories for {@code transform} and
  * {@code transformDeferred}.
  *
- * <p>Thin: what they do to a batch is in {@link io.pageflux.codec}. All but the ordered parallel map
- * are compositions of Reactor's own operators. That one is written by hand because both ways to
+ * <p>Thin: what they do to a batch is in {@link io.pageflux.codec}. All but the ordered parallel
+ * map are compositions of Reactor's own operators. That one is written by hand because both ways to
  * compose it ({@code flatMapSequential} and {@code parallel}) forget elements when they are
  * cancelled, and each of ours holds a slab.
  *

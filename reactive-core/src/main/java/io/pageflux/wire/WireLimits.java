@@ -21,5 +21,8 @@ public final class WireLimits {
   /** The largest piece of device state. */
   public static final int MAX_DEVICE_STATE_PIECE_BYTES = 32 << 10;
 
+  /** What this library calls itself in its first record. */
+  public static final String SOFTWARE = "Pageflux 0.1";
+
   private WireLimits() {}
 }
