@@ -10,6 +10,10 @@ module io.pageflux.core {
   requires static transitive org.jspecify;
 
   exports io.pageflux;
+  exports io.pageflux.codec;
+  exports io.pageflux.dirty;
+  exports io.pageflux.migration;
+  exports io.pageflux.operator;
   exports io.pageflux.memory;
   exports io.pageflux.page;
   exports io.pageflux.transport;

@@ -1,6 +1,8 @@
 package io.pageflux.memory;
 
 import java.lang.foreign.MemorySegment;
+import java.util.Locale;
+import java.util.concurrent.atomic.AtomicBoolean;
 
 /** One named, contiguous piece of guest memory outside the heap. */
 public final class RamBlock {
@@ -18,7 +20,7 @@ public final class RamBlock {
   private final int index;
   private final RamBlockLayout layout;
   private final Backing backing;
-  private final boolean fresh;
+  private final AtomicBoolean fresh;
   private final MemorySegment segment;
 
   RamBlock(
@@ -26,7 +28,7 @@ public final class RamBlock {
     this.index = index;
     this.layout = layout;
     this.backing = backing;
-    this.fresh = fresh;
+    this.fresh = new AtomicBoolean(fresh);
     this.segment = segment;
   }
 
@@ -51,11 +53,14 @@ public final class RamBlock {
   }
 
   /**
-   * {@return whether the block was made by this memory and held nothing but zeros then} A receiver
-   * need not touch a page of such a block that it has not written yet and that is to be zero.
+   * Asks, for whoever is about to fill the block, whether it is known to hold nothing but zeros: it
+   * was made by this memory, and nobody has asked before. One who is told so need not touch a page
+   * that is to be zero and that it has not written itself.
+   *
+   * @return whether it is; false from the next call on
    */
-  public boolean isFresh() {
-    return fresh;
+  public boolean takeFresh() {
+    return fresh.getAndSet(false);
   }
 
   /** {@return the size in bytes} */
@@ -87,6 +92,6 @@ public final class RamBlock {
 
   @Override
   public String toString() {
-    return layout + " (" + backing.name().toLowerCase(java.util.Locale.ROOT) + ")";
+    return layout + " (" + backing.name().toLowerCase(Locale.ROOT) + ")";
   }
 }

@@ -175,8 +175,10 @@ public final class PageBatch {
    * @param length how many bytes they have
    * @throws IllegalArgumentException if the page is not above the one before or outside the block,
    *     its length does not fit its kind, or the batch has no room for it
+   * @throws IllegalStateException if the batch is compressed
    */
   public void append(long page, PageKind kind, int length) {
+    requirePlain();
     if (page < 0 || page >= block.pageCount()) {
       throw new IllegalArgumentException(
           "page %d is outside block '%s' of %d pages"

@@ -33,6 +33,7 @@ public final class PageRewriter {
   private PageKind kind = PageKind.ZERO;
   private int length;
   private boolean dropped = true;
+  private boolean ended;
 
   PageRewriter(PageBatch batch) {
     this.batch = batch;
@@ -43,9 +44,13 @@ public final class PageRewriter {
 
   /** Goes on to the next page. {@return false if there is none; then the batch is in order} */
   public boolean next() {
+    if (ended) {
+      return false;
+    }
     settle();
     inOffset += inLength;
     if (++in == batch.size()) {
+      ended = true;
       batch.truncate(out, (int) (outOffset - batch.payloadOffset()));
       return false;
     }

@@ -6,6 +6,7 @@ import java.nio.ByteBuffer;
 import java.util.ArrayDeque;
 import java.util.Collections;
 import java.util.IdentityHashMap;
+import java.util.LinkedHashSet;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import reactor.core.CoreSubscriber;
@@ -34,6 +35,7 @@ public final class SlabPool implements AutoCloseable {
   private final ArrayDeque<Slab> free;
   private final ArrayDeque<Waiter> waiters = new ArrayDeque<>();
   private final Set<Lease> outstanding = Collections.newSetFromMap(new IdentityHashMap<>());
+  private final Set<Runnable> idleListeners = new LinkedHashSet<>();
   private boolean closed;
 
   /**
@@ -49,9 +51,14 @@ public final class SlabPool implements AutoCloseable {
     this.geometry = geometry;
     this.slabs = slabs;
     this.free = new ArrayDeque<>(slabs);
-    for (int i = 0; i < slabs; i++) {
-      MemorySegment segment = arena.allocate(geometry.slabBytes(), 4096);
-      free.add(new Slab(segment, segment.asByteBuffer()));
+    try {
+      for (int i = 0; i < slabs; i++) {
+        MemorySegment segment = arena.allocate(geometry.slabBytes(), 4096);
+        free.add(new Slab(segment, segment.asByteBuffer()));
+      }
+    } catch (RuntimeException | Error e) {
+      arena.close(); // Nobody else could: more slabs were asked for than memory is allowed.
+      throw e;
     }
   }
 
@@ -123,7 +130,10 @@ public final class SlabPool implements AutoCloseable {
       if (!refused) {
         Slab slab = free.poll();
         if (slab == null) {
-          waiters.add(waiter);
+          // A cancel that came first found no waiter to forget.
+          if (!waiter.hasEnded()) {
+            waiters.add(waiter);
+          }
         } else {
           lease = lease(slab);
         }
@@ -141,7 +151,8 @@ public final class SlabPool implements AutoCloseable {
   }
 
   void giveBack(Lease lease, Slab slab) {
-    // The waiter is called outside the monitor: what it does with the lease is not ours to hold up.
+    // Others are called outside the monitor: what they do is not ours to hold up.
+    Runnable[] idle = {};
     while (true) {
       Waiter waiter;
       Lease next;
@@ -153,7 +164,11 @@ public final class SlabPool implements AutoCloseable {
         waiter = waiters.poll();
         if (waiter == null) {
           free.add(slab);
-          return;
+          if (outstanding.isEmpty() && !idleListeners.isEmpty()) {
+            idle = idleListeners.toArray(Runnable[]::new);
+            idleListeners.clear();
+          }
+          break;
         }
         next = lease(slab);
       }
@@ -162,6 +177,42 @@ public final class SlabPool implements AutoCloseable {
       }
       lease = next; // Cancelled meanwhile: the next one's turn.
     }
+    for (Runnable listener : idle) {
+      listener.run();
+    }
+  }
+
+  /**
+   * Closes the pool as soon as no slab is leased: whoever ends a pipeline must not free what the
+   * operating system may still be reading from.
+   *
+   * <p><b>Ordering and threading:</b> on the thread that releases the last slab, or at once.
+   *
+   * @return completes when the pool is closed; cancelling leaves it open
+   */
+  public Mono<Void> closeWhenIdle() {
+    return Mono.<Void>create(
+            sink -> {
+              Runnable onIdle = sink::success;
+              boolean idle;
+              synchronized (this) {
+                idle = outstanding.isEmpty();
+                if (!idle) {
+                  idleListeners.add(onIdle);
+                }
+              }
+              if (idle) {
+                sink.success();
+              } else {
+                sink.onDispose(
+                    () -> {
+                      synchronized (this) {
+                        idleListeners.remove(onIdle);
+                      }
+                    });
+              }
+            })
+        .then(Mono.fromRunnable(this::close));
   }
 
   /**

@@ -42,6 +42,11 @@ final class Waiter implements Subscription {
     }
   }
 
+  /** {@return whether it was cancelled, or got what it waited for} */
+  boolean hasEnded() {
+    return state.get() == State.ENDED;
+  }
+
   /** Hands over a lease. {@return false if nobody wants it any more; then it is the caller's} */
   boolean grant(Lease lease) {
     if (!state.compareAndSet(State.WAITING, State.ENDED)) {

@@ -1,5 +1,7 @@
 package io.pageflux.wire;
 
+import java.util.StringJoiner;
+
 /** What a side of a migration can do, as bits of {@link WireRecord.Hello#features()}. */
 public enum Feature {
   /** Delta pages: XBZRLE as in QEMU. */
@@ -30,5 +32,26 @@ public enum Feature {
       all |= feature.mask();
     }
     return all;
+  }
+
+  /**
+   * {@return a set of features for people: "XBZRLE, ZSTD", "bit 17" for one that this version does
+   * not know, "none" for the empty set}
+   */
+  public static String names(long features) {
+    StringJoiner names = new StringJoiner(", ");
+    names.setEmptyValue("none");
+    for (Feature feature : values()) {
+      if (feature.in(features)) {
+        names.add(feature.name());
+      }
+    }
+    long unknown = features & ~all();
+    for (int i = 0; i < Long.SIZE; i++) {
+      if ((unknown & 1L << i) != 0) {
+        names.add("bit " + i);
+      }
+    }
+    return names.toString();
   }
 }

@@ -6,8 +6,11 @@ public final class WireLimits {
   /** The version of the protocol that this library speaks. */
   public static final int VERSION = 1;
 
-  /** The largest body of a record that is no batch of pages. */
-  public static final int MAX_CONTROL_BODY_BYTES = 64 << 10;
+  /**
+   * The largest body of a record that is no batch of pages: what {@link #MAX_BLOCKS} blocks with
+   * the longest names take, and a little more.
+   */
+  public static final int MAX_CONTROL_BODY_BYTES = 72 << 10;
 
   /** The most RAM blocks of a layout. */
   public static final int MAX_BLOCKS = 256;
@@ -17,6 +20,9 @@ public final class WireLimits {
 
   /** The largest piece of device state. */
   public static final int MAX_DEVICE_STATE_PIECE_BYTES = 32 << 10;
+
+  /** What this library calls itself in its first record. */
+  public static final String SOFTWARE = "Pageflux 0.1";
 
   private WireLimits() {}
 }

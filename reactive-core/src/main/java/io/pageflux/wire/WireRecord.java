@@ -4,9 +4,16 @@ import io.pageflux.MigrationException;
 import io.pageflux.memory.RamLayout;
 import io.pageflux.page.BatchGeometry;
 import io.pageflux.page.PageBatch;
+import java.util.Arrays;
+import java.util.Objects;
 import java.util.UUID;
 
-/** What the two sides of a migration say to one another. */
+/**
+ * What the two sides of a migration say to one another.
+ *
+ * <p>Every value is checked when a record is made, so that neither side can say what the other
+ * would refuse; the {@link WireReader} turns a refusal into a {@link MigrationException}.
+ */
 public sealed interface WireRecord {
 
   /**
@@ -19,7 +26,8 @@ public sealed interface WireRecord {
    * @param session names the migration; chosen by the source, repeated by the destination
    * @param channel which of the migration's connections this is, from 0
    * @param channels how many connections there will be; 1 in this version
-   * @param software the program's name and version, for messages
+   * @param software the program's name and version, for messages; cut to {@link
+   *     WireLimits#MAX_TEXT_BYTES} when written
    */
   record Hello(
       int minVersion,
@@ -30,7 +38,31 @@ public sealed interface WireRecord {
       int channel,
       int channels,
       String software)
-      implements WireRecord {}
+      implements WireRecord {
+
+    /**
+     * Checks the values.
+     *
+     * @throws IllegalArgumentException if the versions are not 1 &lt;= minVersion &lt;= version
+     *     &lt;= 65,535, the channel is not below the number of channels or that is not 1 to 65,535,
+     *     or a feature is required that the side itself does not have
+     */
+    public Hello {
+      Objects.requireNonNull(session, "session");
+      Objects.requireNonNull(software, "software");
+      if (minVersion < 1 || minVersion > version || version > 0xFFFF) {
+        throw new IllegalArgumentException(
+            "versions go from 1 to 65535, but these go from " + minVersion + " to " + version);
+      }
+      if (channels < 1 || channels > 0xFFFF || channel < 0 || channel >= channels) {
+        throw new IllegalArgumentException("channel " + channel + " of " + channels);
+      }
+      if ((required & ~features) != 0) {
+        throw new IllegalArgumentException(
+            "a side cannot require what it does not have: " + Feature.names(required & ~features));
+      }
+    }
+  }
 
   /**
    * The source's RAM blocks, and the largest batch that it will send.
@@ -38,7 +70,27 @@ public sealed interface WireRecord {
    * @param layout the blocks
    * @param geometry the batches' limits
    */
-  record Layout(RamLayout layout, BatchGeometry geometry) implements WireRecord {}
+  record Layout(RamLayout layout, BatchGeometry geometry) implements WireRecord {
+
+    /**
+     * Checks that each fits the other.
+     *
+     * @throws IllegalArgumentException if there are more than {@link WireLimits#MAX_BLOCKS} blocks,
+     *     or a page of some block is larger than a batch's payload
+     */
+    public Layout {
+      int blocks = layout.blocks().size();
+      if (blocks > WireLimits.MAX_BLOCKS) {
+        throw new IllegalArgumentException(
+            "a layout has at most " + WireLimits.MAX_BLOCKS + " RAM blocks, but " + blocks);
+      }
+      if (layout.largestPageSizeBytes() > geometry.payloadBytes()) {
+        throw new IllegalArgumentException(
+            "a page of %d bytes does not fit a batch of %d"
+                .formatted(layout.largestPageSizeBytes(), geometry.payloadBytes()));
+      }
+    }
+  }
 
   /** The destination has the same layout, has room for such batches, and awaits the first round. */
   record Ready() implements WireRecord {}
@@ -50,7 +102,18 @@ public sealed interface WireRecord {
    * @param last whether the guest is paused and this is the last one
    * @param pages how many pages are dirty
    */
-  record RoundBegin(int round, boolean last, long pages) implements WireRecord {}
+  record RoundBegin(int round, boolean last, long pages) implements WireRecord {
+
+    /**
+     * Checks the values.
+     *
+     * @throws IllegalArgumentException if the round is below 1 or the number of pages below 0
+     */
+    public RoundBegin {
+      requireRound(round);
+      requireCount("dirty pages", pages);
+    }
+  }
 
   /**
    * Pages of the current round.
@@ -67,7 +130,23 @@ public sealed interface WireRecord {
    * @param raw raw pages
    * @param delta delta pages
    */
-  record RoundEnd(int round, long zero, long raw, long delta) implements WireRecord {}
+  record RoundEnd(int round, long zero, long raw, long delta) implements WireRecord {
+
+    /**
+     * Checks the values.
+     *
+     * @throws IllegalArgumentException if the round is below 1, or a number of pages or their sum
+     *     is not 0 to 2^63-1
+     */
+    public RoundEnd {
+      requireRound(round);
+      requireCount("zero pages", zero);
+      requireCount("raw pages", raw);
+      requireCount("delta pages", delta);
+      requireCount("zero and raw pages", zero + raw);
+      requireCount("pages", zero + raw + delta);
+    }
+  }
 
   /**
    * The destination has applied a round to its memory.
@@ -75,7 +154,18 @@ public sealed interface WireRecord {
    * @param round its number
    * @param pages how many pages that were
    */
-  record RoundAck(int round, long pages) implements WireRecord {}
+  record RoundAck(int round, long pages) implements WireRecord {
+
+    /**
+     * Checks the values.
+     *
+     * @throws IllegalArgumentException if the round is below 1 or the number of pages below 0
+     */
+    public RoundAck {
+      requireRound(round);
+      requireCount("applied pages", pages);
+    }
+  }
 
   /**
    * How far the destination is, now and then.
@@ -83,14 +173,54 @@ public sealed interface WireRecord {
    * @param bytes bytes of records taken from the connection so far
    * @param pages pages applied so far
    */
-  record Progress(long bytes, long pages) implements WireRecord {}
+  record Progress(long bytes, long pages) implements WireRecord {
+
+    /**
+     * Checks the values.
+     *
+     * @throws IllegalArgumentException if a number is below 0
+     */
+    public Progress {
+      requireCount("bytes", bytes);
+      requireCount("applied pages", pages);
+    }
+  }
 
   /**
    * A piece of the guest's opaque device state.
    *
    * @param bytes the piece, at most {@link WireLimits#MAX_DEVICE_STATE_PIECE_BYTES}
    */
-  record DeviceState(byte[] bytes) implements WireRecord {}
+  record DeviceState(byte[] bytes) implements WireRecord {
+
+    /**
+     * Checks the length. The array is not copied.
+     *
+     * @throws IllegalArgumentException if the piece is too long
+     */
+    public DeviceState {
+      if (bytes.length > WireLimits.MAX_DEVICE_STATE_PIECE_BYTES) {
+        throw new IllegalArgumentException(
+            "a piece of device state has at most %d bytes, but this one has %d"
+                .formatted(WireLimits.MAX_DEVICE_STATE_PIECE_BYTES, bytes.length));
+      }
+    }
+
+    @Override
+    public boolean equals(Object other) {
+      return other instanceof DeviceState that && Arrays.equals(bytes, that.bytes);
+    }
+
+    @Override
+    public int hashCode() {
+      return Arrays.hashCode(bytes);
+    }
+
+    @Override
+    public String toString() {
+      return "DeviceState[" + bytes.length + " bytes]";
+    }
+  }
 
   /**
    * The source has paused its guest and said all there is to say.
@@ -98,14 +228,35 @@ public sealed interface WireRecord {
    * @param pages pages sent in all rounds
    * @param deviceStateBytes bytes of device state
    */
-  record End(long pages, long deviceStateBytes) implements WireRecord {}
+  record End(long pages, long deviceStateBytes) implements WireRecord {
+
+    /**
+     * Checks the values.
+     *
+     * @throws IllegalArgumentException if a number is below 0
+     */
+    public End {
+      requireCount("pages", pages);
+      requireCount("bytes of device state", deviceStateBytes);
+    }
+  }
 
   /**
    * The destination has everything and could start the guest.
    *
    * @param pages pages applied in all rounds
    */
-  record Prepared(long pages) implements WireRecord {}
+  record Prepared(long pages) implements WireRecord {
+
+    /**
+     * Checks the values.
+     *
+     * @throws IllegalArgumentException if the number of pages is below 0
+     */
+    public Prepared {
+      requireCount("applied pages", pages);
+    }
+  }
 
   /** The source has given the guest up: the destination may, and shall, start it. */
   record Commit() implements WireRecord {}
@@ -117,10 +268,30 @@ public sealed interface WireRecord {
    * The side gives up.
    *
    * @param kind the kind of the failure
-   * @param message the reason, for people
+   * @param message the reason, for people; cut to {@link WireLimits#MAX_TEXT_BYTES} when written
    */
-  record Failure(MigrationException.Kind kind, String message) implements WireRecord {}
+  record Failure(MigrationException.Kind kind, String message) implements WireRecord {
+
+    /** Checks that there is a kind and a message. */
+    public Failure {
+      Objects.requireNonNull(kind, "kind");
+      Objects.requireNonNull(message, "message");
+    }
+  }
 
   /** The side is alive and has nothing to say. */
   record KeepAlive() implements WireRecord {}
+
+  private static void requireRound(int round) {
+    if (round < 1) {
+      throw new IllegalArgumentException("rounds count from 1, but this one is " + round);
+    }
+  }
+
+  private static void requireCount(String what, long count) {
+    if (count < 0) {
+      throw new IllegalArgumentException(
+          "the number of " + what + " is 0 to 2^63-1, but was " + Long.toUnsignedString(count));
+    }
+  }
 }

@@ -1,0 +1,46 @@
+package io.pageflux.codec;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.nio.ByteBuffer;
+
+/**
+ * Direct memory of one worker that grows to the largest size asked for.
+ *
+ * <p>Its arena is shared because a worker's batches may meet different threads one after the other,
+ * and because zstd's bindings check the arena's liveness and thread before they go native.
+ */
+final class Scratch implements AutoCloseable {
+
+  private Arena arena = Arena.ofShared();
+  private MemorySegment segment = MemorySegment.NULL;
+  private ByteBuffer buffer = ByteBuffer.allocateDirect(0);
+
+  /** Sees to it that there are so many bytes; what they hold is lost. */
+  void require(int bytes) {
+    if (!arena.scope().isAlive()) {
+      throw new IllegalStateException("closed");
+    }
+    if (buffer.capacity() < bytes) {
+      arena.close();
+      arena = Arena.ofShared();
+      segment = arena.allocate(bytes, 64);
+      buffer = segment.asByteBuffer();
+    }
+  }
+
+  MemorySegment segment() {
+    return segment;
+  }
+
+  ByteBuffer buffer() {
+    return buffer;
+  }
+
+  @Override
+  public void close() {
+    if (arena.scope().isAlive()) {
+      arena.close();
+    }
+  }
+}

@@ -1,0 +1,55 @@
+package io.pageflux.migration;
+
+import io.pageflux.memory.MemoryPages;
+import io.pageflux.memory.RamLayout;
+
+/**
+ * Which pages the destination does not have, kept like a transaction: a page that is being sent is
+ * still owed until the destination has acknowledged the round that carried it.
+ *
+ * <p>Used by one thread at a time.
+ */
+final class DirtyLedger {
+
+  private MemoryPages dirty;
+  private MemoryPages inFlight;
+
+  /** A ledger in which every page is dirty. */
+  DirtyLedger(RamLayout layout) {
+    this.dirty = new MemoryPages(layout);
+    this.inFlight = new MemoryPages(layout);
+    dirty.addAll();
+  }
+
+  /** The pages that are dirty and not being sent; the tracker adds to them. */
+  MemoryPages dirty() {
+    return dirty;
+  }
+
+  /** Begins a round with all pages that are dirty now. {@return these; they do not change} */
+  MemoryPages beginRound() {
+    if (!inFlight.isEmpty()) {
+      throw new IllegalStateException("the round before has not been acknowledged");
+    }
+    MemoryPages round = dirty;
+    dirty = inFlight;
+    inFlight = round;
+    return round;
+  }
+
+  /** The destination has the round's pages. */
+  void acknowledge() {
+    inFlight.clear();
+  }
+
+  /** The round failed: its pages are dirty again. */
+  void rollBack() {
+    dirty.addAll(inFlight);
+    inFlight.clear();
+  }
+
+  /** {@return the pages that the destination does not have for certain} */
+  long owed() {
+    return dirty.cardinality() + inFlight.cardinality();
+  }
+}

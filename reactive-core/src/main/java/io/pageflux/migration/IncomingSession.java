@@ -1,0 +1,484 @@
+package io.pageflux.migration;
+
+import io.pageflux.MigrationException;
+import io.pageflux.MigrationException.Kind;
+import io.pageflux.codec.DeltaDecoder;
+import io.pageflux.codec.PageLoader;
+import io.pageflux.codec.ZstdBatchDecompressor;
+import io.pageflux.memory.GuestMemory;
+import io.pageflux.operator.OrderedParallelMap;
+import io.pageflux.page.BatchGeometry;
+import io.pageflux.page.PageBatch;
+import io.pageflux.page.SlabPool;
+import io.pageflux.transport.Connection;
+import io.pageflux.wire.Feature;
+import io.pageflux.wire.LayoutCheck;
+import io.pageflux.wire.Negotiation;
+import io.pageflux.wire.WireLimits;
+import io.pageflux.wire.WireRecord;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicReference;
+import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
+import reactor.core.Disposable;
+import reactor.core.Disposables;
+import reactor.core.publisher.Flux;
+import reactor.core.publisher.Mono;
+import reactor.core.publisher.Sinks;
+import reactor.core.scheduler.Scheduler;
+import reactor.core.scheduler.Schedulers;
+
+/**
+ * One migration at its destination.
+ *
+ * <p>The peer's records are taken one after the other: {@link #next} is the state machine that says
+ * which record may come when, and what is done with it. Batches are decompressed in parallel before
+ * they get there, in order. So all state here is used serially, but for what is volatile.
+ */
+final class IncomingSession {
+
+  /** The most bytes of device state that are taken. They are held on the heap until the end. */
+  static final int MAX_DEVICE_STATE_BYTES = 16 << 20;
+
+  private static final Duration RELEASE_TIMEOUT = Duration.ofSeconds(10);
+
+  /** What the source may say next. */
+  private enum Phase {
+    HELLO,
+    LAYOUT,
+    BETWEEN_ROUNDS,
+    IN_ROUND,
+    DEVICE_STATE,
+    AWAITING_COMMIT,
+    RUNNING
+  }
+
+  /**
+   * Whether the guest is started here: the one decision that must not be taken twice. Who tells the
+   * source that it is not has to have ruled it out before, and who starts it must not be told off
+   * any more.
+   */
+  private enum Start {
+    OPEN,
+    STARTING,
+    RULED_OUT
+  }
+
+  private final IncomingSpec spec;
+  private final Mono<?> stop;
+  private final MigrationRun.EventSink events;
+  private final GuestMemory memory;
+  private final Scheduler timer = Schedulers.parallel();
+  private final IncomingStatistics statistics;
+  private final Sinks.One<MigrationInfo> outcome = Sinks.one();
+
+  private volatile Phase phase = Phase.HELLO;
+  private final AtomicReference<Start> start = new AtomicReference<>(Start.OPEN);
+  private volatile @Nullable SlabPool pool;
+
+  private int rounds;
+  private boolean lastRound;
+  private long roundDirtyPages;
+  private long roundBeganNanos;
+  private long roundBytesBefore;
+  private OutgoingStatistics.Kinds kindsBefore = new OutgoingStatistics.Kinds(0, 0, 0);
+  private final List<byte[]> deviceState = new ArrayList<>();
+  private long deviceStateBytes;
+
+  IncomingSession(IncomingSpec spec, Mono<?> stop, MigrationRun.EventSink events) {
+    this.spec = spec;
+    this.stop = stop;
+    this.events = events;
+    this.memory = spec.memory();
+    this.statistics =
+        new IncomingStatistics(memory.sizeBytes(), memory.block(0).pageSizeBytes(), now());
+  }
+
+  private long now() {
+    return timer.now(TimeUnit.NANOSECONDS);
+  }
+
+  private static MigrationException cancelled() {
+    return MigrationException.of(Kind.CANCELLED, "the migration was cancelled");
+  }
+
+  Mono<MigrationInfo> run() {
+    Mono<Connection> accepting =
+        Mono.<Connection>from(spec.acceptor().accept())
+            .takeUntilOther(stop)
+            .switchIfEmpty(Mono.error(IncomingSession::cancelled));
+    return Mono.usingWhen(
+            Mono.fromSupplier(
+                () -> Schedulers.newParallel("pageflux-decompress", spec.workers(), true)),
+            threads ->
+                accepting.flatMap(
+                    connection ->
+                        Mono.usingWhen(
+                            Mono.fromSupplier(() -> new Conversation(connection, threads)),
+                            Conversation::listen,
+                            Conversation::finish,
+                            Conversation::fail,
+                            conversation -> conversation.fail(cancelled()))),
+            this::close,
+            (threads, e) -> close(threads),
+            this::close)
+        .doOnDiscard(Connection.class, Connection::dispose)
+        .onErrorMap(MigrationRun::asMigrationException)
+        .doOnError(this::failed)
+        .doOnSubscribe(s -> status(MigrationStatus.SETUP));
+  }
+
+  private Mono<Void> close(Scheduler threads) {
+    return Mono.defer(
+            () -> {
+              SlabPool used = pool;
+              return used == null
+                  ? Mono.empty()
+                  : used.closeWhenIdle()
+                      .timeout(
+                          RELEASE_TIMEOUT,
+                          Mono.error(
+                              () ->
+                                  MigrationException.of(
+                                      Kind.INTERNAL,
+                                      "batches were not released: "
+                                          + used
+                                          + "; their memory is not freed")));
+            })
+        .doFinally(signal -> threads.dispose());
+  }
+
+  private void failed(Throwable e) {
+    MigrationException reason = MigrationRun.asMigrationException(e);
+    boolean cancelled = reason.kind() == Kind.CANCELLED && !reason.isFromPeer();
+    MigrationStatus status = cancelled ? MigrationStatus.CANCELLED : MigrationStatus.FAILED;
+    statistics.ended(status, MigrationText.of(reason), now());
+    events.emit(new MigrationEvent.StatusChanged(status));
+  }
+
+  private void status(MigrationStatus status) {
+    statistics.status(status);
+    events.emit(new MigrationEvent.StatusChanged(status));
+  }
+
+  /** The exchange with one source. */
+  private final class Conversation {
+
+    private final WireChannel channel;
+    private final Scheduler threads;
+    private final PageLoader loader = new PageLoader(memory);
+    private final DeltaDecoder deltas = new DeltaDecoder();
+    private final Disposable.Composite watches = Disposables.composite();
+    private volatile long appliedPages;
+
+    Conversation(Connection connection, Scheduler threads) {
+      this.channel = new WireChannel(connection, spec.peerTimeout(), timer);
+      this.threads = threads;
+    }
+
+    Mono<MigrationInfo> listen() {
+      return Mono.defer(
+          () -> {
+            // Nothing but control records goes this way; the script is a silent one.
+            attend(channel.send(Flux.never(), Function.identity()));
+            attend(channel.receive().transform(decompress()).concatMap(this::next, 0).then());
+            watches.add(channel.watchPeer().subscribe(v -> {}, this::end));
+            watches.add(channel.keepAlive().subscribe(v -> {}, this::end));
+            watches.add(stop.subscribe(v -> {}, this::end, () -> end(cancelled())));
+            watches.add(
+                Flux.interval(spec.progressInterval(), timer)
+                    .onBackpressureDrop()
+                    .subscribe(tick -> progress(), this::end));
+            return outcome.asMono();
+          });
+    }
+
+    private void attend(Mono<Void> direction) {
+      direction.subscribe(v -> {}, this::end);
+    }
+
+    private void end(Throwable e) {
+      if (start.get() != Start.STARTING) {
+        outcome.tryEmitError(MigrationRun.asMigrationException(e));
+      }
+      // Else it is too late: what matters is whether the guest starts, and that will be heard.
+    }
+
+    private void progress() {
+      channel.sayIfIdle(new WireRecord.Progress(channel.bytesRead(), appliedPages));
+      events.emit(new MigrationEvent.Progress(info()));
+    }
+
+    private MigrationInfo info() {
+      statistics.received(channel.bytesRead());
+      return statistics.info(now());
+    }
+
+    private Function<Flux<WireRecord>, Flux<WireRecord>> decompress() {
+      return OrderedParallelMap.of(
+          spec.workers(),
+          2 * spec.workers(),
+          threads,
+          Decompressor::new,
+          record -> record instanceof WireRecord.Pages pages && pages.batch().isCompressed(),
+          record -> {
+            if (record instanceof WireRecord.Pages pages) {
+              pages.batch().release();
+            }
+          });
+    }
+
+    /** Takes the next record. {@return what has to be done before the one after it is taken} */
+    private Mono<Void> next(WireRecord record) {
+      switch (record) {
+        case WireRecord.Pages pages -> apply(pages.batch());
+        case WireRecord.Hello hello -> hello(hello);
+        case WireRecord.Layout layout -> layout(layout);
+        case WireRecord.RoundBegin begin -> roundBegin(begin);
+        case WireRecord.RoundEnd end -> roundEnd(end);
+        case WireRecord.DeviceState piece -> deviceState(piece);
+        case WireRecord.End end -> {
+          return prepare(end);
+        }
+        case WireRecord.Commit commit -> {
+          return start(commit);
+        }
+        case WireRecord.Failure failure ->
+            throw MigrationException.reportedByPeer(failure.kind(), failure.message());
+        case WireRecord.KeepAlive k -> {}
+        default -> throw outOfTurn(record);
+      }
+      return Mono.empty();
+    }
+
+    private MigrationException outOfTurn(WireRecord record) {
+      return MigrationException.of(
+          Kind.PROTOCOL,
+          "%s sent a %s record out of turn (%s)"
+              .formatted(channel.peer(), record.getClass().getSimpleName(), phase));
+    }
+
+    private void require(Phase expected, WireRecord record) {
+      if (phase != expected) {
+        throw outOfTurn(record);
+      }
+    }
+
+    private void hello(WireRecord.Hello theirs) {
+      require(Phase.HELLO, theirs);
+      WireRecord.Hello ours =
+          new WireRecord.Hello(
+              WireLimits.VERSION,
+              WireLimits.VERSION,
+              Feature.all(),
+              0,
+              theirs.session(),
+              theirs.channel(),
+              theirs.channels(),
+              WireLimits.SOFTWARE);
+      try {
+        Negotiation.of(ours, theirs);
+      } finally {
+        // Even if they do not suit one another the peer is to know what we are.
+        channel.say(ours);
+      }
+      phase = Phase.LAYOUT;
+    }
+
+    private void layout(WireRecord.Layout theirs) {
+      require(Phase.LAYOUT, theirs);
+      LayoutCheck.requireSame(theirs.layout(), memory.layout());
+      BatchGeometry geometry = theirs.geometry();
+      BatchGeometry max = spec.maxGeometry();
+      if (geometry.maxPages() > max.maxPages() || geometry.payloadBytes() > max.payloadBytes()) {
+        throw MigrationException.of(
+            Kind.PROTOCOL,
+            ("the source sends batches of up to %d pages and %d bytes, but this side takes no more"
+                    + " than %d pages and %d bytes")
+                .formatted(
+                    geometry.maxPages(),
+                    geometry.payloadBytes(),
+                    max.maxPages(),
+                    max.payloadBytes()));
+      }
+      // Two for each worker, one that is being read and one that is being applied.
+      SlabPool slabs = new SlabPool(2 * spec.workers() + 2, geometry);
+      pool = slabs;
+      channel.expectPages(memory.layout(), slabs);
+      phase = Phase.BETWEEN_ROUNDS;
+      status(MigrationStatus.ACTIVE);
+      channel.say(new WireRecord.Ready());
+    }
+
+    private void roundBegin(WireRecord.RoundBegin begin) {
+      require(Phase.BETWEEN_ROUNDS, begin);
+      if (begin.round() != rounds + 1) {
+        throw MigrationException.of(
+            Kind.PROTOCOL, "round %d follows round %d".formatted(begin.round(), rounds));
+      }
+      rounds = begin.round();
+      lastRound = begin.last();
+      roundDirtyPages = begin.pages();
+      roundBeganNanos = now();
+      roundBytesBefore = channel.bytesRead();
+      kindsBefore = statistics.kinds();
+      statistics.roundBegan(lastRound, begin.pages(), roundBeganNanos);
+      phase = Phase.IN_ROUND;
+      if (lastRound) {
+        status(MigrationStatus.DEVICE);
+      }
+      events.emit(new MigrationEvent.RoundStarted(rounds, lastRound, begin.pages()));
+    }
+
+    private void apply(PageBatch batch) {
+      try {
+        if (phase != Phase.IN_ROUND) {
+          throw outOfTurn(new WireRecord.Pages(batch));
+        }
+        statistics.batch(batch);
+        deltas.expand(batch, memory);
+        loader.load(batch);
+        appliedPages += batch.size();
+      } finally {
+        batch.release();
+      }
+    }
+
+    private void roundEnd(WireRecord.RoundEnd end) {
+      require(Phase.IN_ROUND, end);
+      OutgoingStatistics.Kinds applied = statistics.kinds().minus(kindsBefore);
+      OutgoingStatistics.Kinds sent =
+          new OutgoingStatistics.Kinds(end.zero(), end.raw(), end.delta());
+      if (end.round() != rounds || !applied.equals(sent)) {
+        throw MigrationException.of(
+            Kind.INTEGRITY,
+            "round %d ends as round %d with %s, but %s have arrived"
+                .formatted(rounds, end.round(), sent, applied));
+      }
+      RoundReport report =
+          new RoundReport(
+              rounds,
+              lastRound,
+              roundDirtyPages,
+              applied.zero(),
+              applied.raw(),
+              applied.delta(),
+              roundDirtyPages - applied.total(),
+              channel.bytesRead() - roundBytesBefore,
+              Duration.ofNanos(now() - roundBeganNanos));
+      statistics.round(report);
+      phase = lastRound ? Phase.DEVICE_STATE : Phase.BETWEEN_ROUNDS;
+      channel.say(new WireRecord.RoundAck(rounds, applied.total()));
+      events.emit(new MigrationEvent.RoundCompleted(report));
+    }
+
+    private void deviceState(WireRecord.DeviceState piece) {
+      require(Phase.DEVICE_STATE, piece);
+      deviceStateBytes += piece.bytes().length;
+      if (deviceStateBytes > MAX_DEVICE_STATE_BYTES) {
+        throw MigrationException.of(
+            Kind.PROTOCOL,
+            "the guest's device state is longer than " + MAX_DEVICE_STATE_BYTES + " bytes");
+      }
+      deviceState.add(piece.bytes());
+    }
+
+    private Mono<Void> prepare(WireRecord.End end) {
+      require(Phase.DEVICE_STATE, end);
+      if (end.pages() != appliedPages || end.deviceStateBytes() != deviceStateBytes) {
+        throw MigrationException.of(
+            Kind.INTEGRITY,
+            "%d pages and %d bytes of device state were sent, but %d and %d have arrived"
+                .formatted(end.pages(), end.deviceStateBytes(), appliedPages, deviceStateBytes));
+      }
+      return spec.guest()
+          .loadDeviceState(Flux.fromIterable(deviceState))
+          .subscribeOn(Schedulers.boundedElastic())
+          .onErrorMap(e -> guestFailed("take its device state", e))
+          .then(
+              Mono.fromRunnable(
+                  () -> {
+                    deviceState.clear();
+                    phase = Phase.AWAITING_COMMIT;
+                    channel.say(new WireRecord.Prepared(appliedPages));
+                  }));
+    }
+
+    private Mono<Void> start(WireRecord.Commit commit) {
+      require(Phase.AWAITING_COMMIT, commit);
+      if (!start.compareAndSet(Start.OPEN, Start.STARTING)) {
+        return Mono.error(cancelled());
+      }
+      return spec.guest()
+          .resume()
+          .subscribeOn(Schedulers.boundedElastic())
+          .onErrorResume(
+              e ->
+                  // It must not run here if the source is told that it does not.
+                  spec.guest()
+                      .pause()
+                      .onErrorComplete()
+                      .then(
+                          Mono.defer(
+                              () -> {
+                                start.set(Start.RULED_OUT);
+                                return Mono.error(guestFailed("start", e));
+                              })))
+          .then(
+              Mono.fromRunnable(
+                  () -> {
+                    phase = Phase.RUNNING;
+                    long now = now();
+                    statistics.running(now);
+                    statistics.received(channel.bytesRead());
+                    statistics.ended(MigrationStatus.COMPLETED, null, now);
+                    events.emit(new MigrationEvent.StatusChanged(MigrationStatus.COMPLETED));
+                    channel.say(new WireRecord.Running());
+                    outcome.tryEmitValue(info());
+                  }));
+    }
+
+    private MigrationException guestFailed(String what, Throwable e) {
+      return e instanceof MigrationException known
+          ? known
+          : MigrationException.of(
+              Kind.GUEST, "the guest could not %s: %s".formatted(what, MigrationText.of(e)), e);
+    }
+
+    Mono<Void> finish() {
+      watches.dispose();
+      return channel.finish(true);
+    }
+
+    Mono<Void> fail(Throwable e) {
+      MigrationException reason = MigrationRun.asMigrationException(e);
+      watches.dispose();
+      statistics.received(channel.bytesRead());
+      boolean notStarted =
+          start.compareAndSet(Start.OPEN, Start.RULED_OUT) || start.get() == Start.RULED_OUT;
+      return channel.hangUp(reason, notStarted && !reason.isFromPeer());
+    }
+  }
+
+  /** Decompresses batches in one thread. */
+  private static final class Decompressor implements OrderedParallelMap.Worker<WireRecord> {
+
+    private final ZstdBatchDecompressor zstd = new ZstdBatchDecompressor();
+
+    @Override
+    public WireRecord apply(WireRecord record) {
+      if (record instanceof WireRecord.Pages pages) {
+        zstd.decompress(pages.batch());
+      }
+      return record;
+    }
+
+    @Override
+    public void close() {
+      zstd.close();
+    }
+  }
+}

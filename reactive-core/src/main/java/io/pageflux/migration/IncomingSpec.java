@@ -1,0 +1,86 @@
+package io.pageflux.migration;
+
+import io.pageflux.memory.GuestMemory;
+import io.pageflux.page.BatchGeometry;
+import io.pageflux.transport.Acceptor;
+import java.time.Duration;
+import java.util.Objects;
+
+/**
+ * Everything that an {@link IncomingMigration} is built from. Immutable: each {@code with} method
+ * returns a new one.
+ *
+ * @param memory where the guest's memory goes; stays the caller's
+ * @param guest the guest, not running
+ * @param acceptor where the source connects
+ * @param workers threads that decompress, 1 to 64
+ * @param maxGeometry the largest batches that are accepted; the source's batches are refused if
+ *     larger
+ * @param peerTimeout how long the source may say nothing at all before it is given up
+ * @param progressInterval how often a {@link MigrationEvent.Progress} is due
+ */
+public record IncomingSpec(
+    GuestMemory memory,
+    Guest guest,
+    Acceptor acceptor,
+    int workers,
+    BatchGeometry maxGeometry,
+    Duration peerTimeout,
+    Duration progressInterval) {
+
+  /** Batches of up to 1,024 pages and 2 MiB. */
+  public static final BatchGeometry DEFAULT_MAX_GEOMETRY = new BatchGeometry(1024, 2 << 20);
+
+  /**
+   * Checks the values.
+   *
+   * @throws IllegalArgumentException if one is out of range
+   */
+  public IncomingSpec {
+    Objects.requireNonNull(memory, "memory");
+    Objects.requireNonNull(guest, "guest");
+    Objects.requireNonNull(acceptor, "acceptor");
+    Objects.requireNonNull(maxGeometry, "maxGeometry");
+    if (workers < 1 || workers > 64) {
+      throw new IllegalArgumentException("1 to 64 workers required but it was " + workers);
+    }
+    OutgoingSpec.requirePositive(peerTimeout, "peerTimeout");
+    OutgoingSpec.requirePositive(progressInterval, "progressInterval");
+  }
+
+  /** {@return a spec with the defaults} */
+  public static IncomingSpec of(GuestMemory memory, Guest guest, Acceptor acceptor) {
+    return new IncomingSpec(
+        memory,
+        guest,
+        acceptor,
+        2,
+        DEFAULT_MAX_GEOMETRY,
+        OutgoingSpec.DEFAULT_PEER_TIMEOUT,
+        Duration.ofMillis(500));
+  }
+
+  /** {@return this spec with another number of decompressing threads} */
+  public IncomingSpec withWorkers(int workers) {
+    return new IncomingSpec(
+        memory, guest, acceptor, workers, maxGeometry, peerTimeout, progressInterval);
+  }
+
+  /** {@return this spec with other limits of a batch} */
+  public IncomingSpec withMaxGeometry(BatchGeometry maxGeometry) {
+    return new IncomingSpec(
+        memory, guest, acceptor, workers, maxGeometry, peerTimeout, progressInterval);
+  }
+
+  /** {@return this spec with another patience with a silent peer} */
+  public IncomingSpec withPeerTimeout(Duration peerTimeout) {
+    return new IncomingSpec(
+        memory, guest, acceptor, workers, maxGeometry, peerTimeout, progressInterval);
+  }
+
+  /** {@return this spec with another interval of progress} */
+  public IncomingSpec withProgressInterval(Duration progressInterval) {
+    return new IncomingSpec(
+        memory, guest, acceptor, workers, maxGeometry, peerTimeout, progressInterval);
+  }
+}

@@ -1,0 +1,126 @@
+package io.pageflux.migration;
+
+import io.pageflux.page.PageBatch;
+import io.pageflux.page.PageKind;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The counters of an incoming migration, guarded by this object's monitor, taken once per batch.
+ */
+final class IncomingStatistics {
+
+  private final long totalBytes;
+  private final int pageSizeBytes;
+  private final long beganNanos;
+
+  private MigrationStatus status = MigrationStatus.SETUP;
+  private final List<RoundReport> rounds = new ArrayList<>();
+  private long firstRoundNanos = -1;
+  private long lastRoundNanos = -1;
+  private long endedNanos = -1;
+  private Duration downtime = Duration.ZERO;
+  private @Nullable String errorDesc;
+
+  private long received;
+  private long remainingBytes;
+  private long zeroPages;
+  private long rawPages;
+  private long rawBytes;
+  private long deltaPages;
+  private long batches;
+  private long rawBatches;
+  private long payloadBytes;
+  private long storedBytes;
+
+  IncomingStatistics(long totalBytes, int pageSizeBytes, long nowNanos) {
+    this.totalBytes = totalBytes;
+    this.pageSizeBytes = pageSizeBytes;
+    this.beganNanos = nowNanos;
+    this.remainingBytes = totalBytes;
+  }
+
+  synchronized void status(MigrationStatus newStatus) {
+    status = newStatus;
+  }
+
+  synchronized void received(long bytes) {
+    received = bytes;
+  }
+
+  synchronized void roundBegan(boolean last, long pages, long nowNanos) {
+    if (firstRoundNanos < 0) {
+      firstRoundNanos = nowNanos;
+    }
+    if (last) {
+      lastRoundNanos = nowNanos;
+    }
+    remainingBytes = pages * pageSizeBytes;
+  }
+
+  synchronized void batch(PageBatch batch) {
+    int raw = batch.count(PageKind.RAW);
+    zeroPages += batch.count(PageKind.ZERO);
+    rawPages += raw;
+    rawBytes += (long) raw * batch.pageSizeBytes();
+    deltaPages += batch.count(PageKind.DELTA);
+    payloadBytes += batch.payloadBytes();
+    storedBytes += batch.storedBytes();
+    if (batch.isCompressed()) {
+      batches++;
+    } else if (batch.payloadBytes() > 0) {
+      rawBatches++;
+    }
+    remainingBytes -= (long) batch.size() * batch.pageSizeBytes();
+  }
+
+  synchronized void round(RoundReport report) {
+    rounds.add(report);
+    remainingBytes = 0;
+  }
+
+  synchronized OutgoingStatistics.Kinds kinds() {
+    return new OutgoingStatistics.Kinds(zeroPages, rawPages, deltaPages);
+  }
+
+  synchronized void running(long nowNanos) {
+    downtime = Duration.ofNanos(nowNanos - lastRoundNanos);
+  }
+
+  synchronized void ended(MigrationStatus finalStatus, @Nullable String error, long nowNanos) {
+    status = finalStatus;
+    errorDesc = error;
+    endedNanos = nowNanos;
+  }
+
+  synchronized MigrationInfo info(long nowNanos) {
+    long endNanos = endedNanos >= 0 ? endedNanos : nowNanos;
+    long workedFrom = firstRoundNanos >= 0 ? firstRoundNanos : endNanos;
+    double seconds = Math.max(1, endNanos - workedFrom) / 1e9;
+    return new MigrationInfo(
+        status,
+        Duration.ofNanos(endNanos - beganNanos),
+        Duration.ofNanos(workedFrom - beganNanos),
+        downtime,
+        Duration.ZERO,
+        new RamStatistics(
+            received,
+            Math.max(0, remainingBytes),
+            totalBytes,
+            zeroPages,
+            rawPages,
+            rawBytes,
+            0,
+            received * 8 / 1e6 / seconds,
+            rounds.size(),
+            pageSizeBytes,
+            (long) ((zeroPages + rawPages + deltaPages) / seconds)),
+        null,
+        new CompressionStatistics(batches, rawBatches, payloadBytes, storedBytes),
+        "",
+        rounds,
+        errorDesc);
+  }
+}

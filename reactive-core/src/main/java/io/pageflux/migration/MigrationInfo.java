@@ -1,0 +1,41 @@
+package io.pageflux.migration;
+
+import io.pageflux.codec.XbzrleCounters;
+import java.time.Duration;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A migration at one moment, in the shape of QEMU's {@code query-migrate}.
+ *
+ * @param status where it is
+ * @param totalTime since it began
+ * @param setupTime until the first round began
+ * @param downtime how long the guest did not run, from before its pause until the destination said
+ *     that it runs; zero until then
+ * @param expectedDowntime what the downtime would have been, had the guest been paused now
+ * @param ram the memory
+ * @param xbzrleCache the delta cache; null without XBZRLE
+ * @param compression compression; null without it
+ * @param tracker what tells of writes
+ * @param rounds the rounds that have been acknowledged
+ * @param errorDesc why it failed; null if it has not
+ */
+public record MigrationInfo(
+    MigrationStatus status,
+    Duration totalTime,
+    Duration setupTime,
+    Duration downtime,
+    Duration expectedDowntime,
+    RamStatistics ram,
+    @Nullable XbzrleCounters xbzrleCache,
+    @Nullable CompressionStatistics compression,
+    String tracker,
+    List<RoundReport> rounds,
+    @Nullable String errorDesc) {
+
+  /** Copies the list of rounds. */
+  public MigrationInfo {
+    rounds = List.copyOf(rounds);
+  }
+}

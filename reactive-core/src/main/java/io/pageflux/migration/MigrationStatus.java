@@ -1,0 +1,28 @@
+package io.pageflux.migration;
+
+/** Where a migration is, with QEMU's names. */
+public enum MigrationStatus {
+  /** Connecting, agreeing on protocol and layout, preparing. */
+  SETUP("setup"),
+  /** Rounds are being sent while the guest runs. */
+  ACTIVE("active"),
+  /** The guest is paused; the last round and the device state are being sent. */
+  DEVICE("device"),
+  /** The guest runs at the destination. */
+  COMPLETED("completed"),
+  /** It went wrong. */
+  FAILED("failed"),
+  /** Somebody asked for it to stop. */
+  CANCELLED("cancelled");
+
+  private final String qemuName;
+
+  MigrationStatus(String qemuName) {
+    this.qemuName = qemuName;
+  }
+
+  /** {@return the name as in QEMU's {@code query-migrate}} */
+  public String qemuName() {
+    return qemuName;
+  }
+}

@@ -1,0 +1,24 @@
+package io.pageflux.migration;
+
+import java.time.Duration;
+
+/** Words for people. */
+final class MigrationText {
+
+  private MigrationText() {}
+
+  /** A duration as people write it. */
+  static String of(Duration duration) {
+    long millis = duration.toMillis();
+    if (millis < 1000) {
+      return millis + " ms";
+    }
+    return millis % 1000 == 0 ? millis / 1000 + " s" : "%.1f s".formatted(millis / 1000.0);
+  }
+
+  /** What a failure says, or what it is if it says nothing. */
+  static String of(Throwable e) {
+    String message = e.getMessage();
+    return message == null || message.isBlank() ? e.toString() : message;
+  }
+}

@@ -1,0 +1,74 @@
+package io.pageflux.migration;
+
+import java.util.Objects;
+import reactor.core.publisher.Flux;
+import reactor.core.publisher.Mono;
+
+/**
+ * The source's side of a live migration: rounds of dirty pages until the rest can be sent within
+ * the downtime limit, then pause, last round, hand-over.
+ *
+ * <p>Cold and re-subscribable: each subscription connects anew and migrates from the beginning.
+ *
+ * <p><b>Threading:</b> memory is scanned and copied on a thread of the migration's own; events come
+ * from various threads, one at a time. Nothing may be blocked in {@code onNext} for long.
+ *
+ * <p><b>Memory bound:</b> {@link OutgoingSpec#slabs()} slabs of {@link OutgoingSpec#geometry()} and
+ * what the compression workers use (about 1 MiB each) of direct memory; outside both heap and
+ * direct memory the XBZRLE cache and the tracker's own; on the heap four bits per page.
+ *
+ * <p><b>Errors:</b> a {@link io.pageflux.MigrationException}. Whenever it comes before the
+ * hand-over was committed, the guest runs at the source when it arrives; the package's
+ * documentation says what holds after that.
+ */
+public final class OutgoingMigration {
+
+  private final OutgoingSpec spec;
+
+  private OutgoingMigration(OutgoingSpec spec) {
+    this.spec = spec;
+  }
+
+  /** {@return a migration by a spec} Nothing happens yet. */
+  public static OutgoingMigration of(OutgoingSpec spec) {
+    return new OutgoingMigration(Objects.requireNonNull(spec, "spec"));
+  }
+
+  /** {@return what this migration is built from} */
+  public OutgoingSpec spec() {
+    return spec;
+  }
+
+  /**
+   * Migrates, and tells of it.
+   *
+   * <p><b>Demand:</b> {@link MigrationEvent.Progress} is left out while there is none; all other
+   * events, a few per round, wait for it. The migration itself does not wait.
+   *
+   * <p><b>Discard and cancel:</b> cancelling stops the migration; the guest is resumed unless the
+   * hand-over was committed. Who needs to know when that is done uses {@link #events(Mono)}.
+   *
+   * @return ends with {@link MigrationEvent.Completed}, or in error
+   */
+  public Flux<MigrationEvent> events() {
+    return events(Mono.never());
+  }
+
+  /**
+   * Migrates, and tells of it, until somebody asks for it to stop.
+   *
+   * @param stop when this completes or emits, the migration stops: the destination is told, the
+   *     guest is resumed, everything is freed, and then the flux ends with an error of kind {@code
+   *     CANCELLED}. Once the hand-over is committed it has no effect any more.
+   * @return as {@link #events()}
+   */
+  public Flux<MigrationEvent> events(Mono<?> stop) {
+    Objects.requireNonNull(stop, "stop");
+    return MigrationRun.events(sink -> new OutgoingSession(spec, stop, sink).run());
+  }
+
+  /** Migrates. {@return the migration as it was at its end} Otherwise as {@link #events()}. */
+  public Mono<MigrationInfo> run() {
+    return MigrationRun.result(events());
+  }
+}

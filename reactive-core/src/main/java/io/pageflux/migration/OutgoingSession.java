@@ -1,0 +1,532 @@
+package io.pageflux.migration;
+
+import io.pageflux.MigrationException;
+import io.pageflux.MigrationException.Kind;
+import io.pageflux.memory.MemoryPages;
+import io.pageflux.migration.OutgoingStatistics.Kinds;
+import io.pageflux.operator.BandwidthLimit;
+import io.pageflux.operator.PageOperators;
+import io.pageflux.page.PageBatch;
+import io.pageflux.transport.Connection;
+import io.pageflux.transport.TransportBuffer;
+import io.pageflux.wire.Feature;
+import io.pageflux.wire.Negotiation;
+import io.pageflux.wire.WireLimits;
+import io.pageflux.wire.WireRecord;
+import java.time.Duration;
+import java.util.UUID;
+import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
+import reactor.core.Disposable;
+import reactor.core.Disposables;
+import reactor.core.publisher.Flux;
+import reactor.core.publisher.Mono;
+import reactor.core.publisher.Sinks;
+import reactor.core.scheduler.Scheduler;
+import reactor.core.scheduler.Schedulers;
+
+/**
+ * One migration at its source.
+ *
+ * <p>What the source has to say is one flux of records, the {@linkplain #script() script}: each
+ * part of it begins when the peer has answered the part before. What the peer says completes the
+ * sinks that the script waits for. The script's parts run one after the other, so what they share
+ * needs no lock; what crosses threads is volatile or in {@link OutgoingStatistics}.
+ *
+ * <p>The first thing that goes wrong, wherever, ends the {@link #outcome}; the rest is clean-up, in
+ * which the guest is resumed unless the hand-over was committed.
+ */
+final class OutgoingSession {
+
+  private final OutgoingSpec spec;
+  private final Mono<?> stop;
+  private final MigrationRun.EventSink events;
+  private final Scheduler timer = Schedulers.parallel();
+
+  private final OutgoingStatistics statistics;
+  private final DirtyLedger ledger;
+  private final DowntimeEstimator estimator = new DowntimeEstimator();
+  private final Convergence convergence;
+  private final UUID session = UUID.randomUUID();
+
+  private final Sinks.One<MigrationInfo> outcome = Sinks.one();
+  private final Sinks.One<Negotiation> agreed = Sinks.one();
+  private final Sinks.Empty<Void> ready = Sinks.empty();
+  private final Sinks.Empty<Void> prepared = Sinks.empty();
+  private final Sinks.Empty<Void> running = Sinks.empty();
+  private volatile @Nullable RoundInProgress round;
+
+  private final HandOver handOver = new HandOver();
+  private volatile boolean pausing;
+  private volatile long features;
+
+  private Convergence.@Nullable Decision decision;
+  private int rounds;
+  private long firstRoundNanos;
+  private long lastCollectNanos;
+  private long sentPages;
+  private long deviceStateBytes;
+
+  OutgoingSession(OutgoingSpec spec, Mono<?> stop, MigrationRun.EventSink events) {
+    this.spec = spec;
+    this.stop = stop;
+    this.events = events;
+    this.statistics = new OutgoingStatistics(spec, now());
+    this.ledger = new DirtyLedger(spec.memory().layout());
+    this.convergence = new Convergence(spec);
+  }
+
+  private long now() {
+    return timer.now(TimeUnit.NANOSECONDS);
+  }
+
+  Mono<MigrationInfo> run() {
+    return Mono.usingWhen(
+            Mono.fromCallable(() -> OutgoingResources.open(spec))
+                .subscribeOn(Schedulers.boundedElastic()),
+            this::migrate,
+            OutgoingResources::close,
+            (resources, e) -> resources.close(),
+            OutgoingResources::close)
+        .onErrorMap(MigrationRun::asMigrationException)
+        .doOnSubscribe(s -> status(MigrationStatus.SETUP));
+  }
+
+  private Mono<MigrationInfo> migrate(OutgoingResources resources) {
+    statistics.tracker(resources.tracker.name());
+    Mono<Connection> connecting =
+        Mono.<Connection>from(spec.connector().connect())
+            .timeout(
+                spec.peerTimeout(),
+                Mono.error(
+                    () ->
+                        MigrationException.of(
+                            Kind.TIMEOUT,
+                            "no connection within " + MigrationText.of(spec.peerTimeout()))),
+                timer)
+            .takeUntilOther(stop)
+            .switchIfEmpty(Mono.error(OutgoingSession::cancelled));
+    return connecting
+        .flatMap(
+            connection ->
+                Mono.usingWhen(
+                    Mono.fromSupplier(() -> new Conversation(connection, resources)),
+                    Conversation::lead,
+                    Conversation::finish,
+                    Conversation::fail,
+                    conversation -> conversation.fail(cancelled())))
+        .doOnDiscard(Connection.class, Connection::dispose)
+        .onErrorMap(this::withWhoMayRun)
+        .doOnError(this::failed);
+  }
+
+  private static MigrationException cancelled() {
+    return MigrationException.of(Kind.CANCELLED, "the migration was cancelled");
+  }
+
+  private Throwable withWhoMayRun(Throwable e) {
+    MigrationException reason = MigrationRun.asMigrationException(e);
+    if (!handOver.isUncertain()) {
+      return reason;
+    }
+    return MigrationException.of(
+        reason.kind(),
+        MigrationText.of(reason)
+            + "; the guest had been handed over and stays paused here: it runs at the destination"
+            + " if the hand-over arrived there, so look there before you resume it",
+        reason);
+  }
+
+  private void failed(Throwable e) {
+    MigrationException reason = MigrationRun.asMigrationException(e);
+    boolean cancelled = reason.kind() == Kind.CANCELLED && !reason.isFromPeer();
+    MigrationStatus status = cancelled ? MigrationStatus.CANCELLED : MigrationStatus.FAILED;
+    statistics.ended(status, MigrationText.of(reason), now());
+    events.emit(new MigrationEvent.StatusChanged(status));
+  }
+
+  private void status(MigrationStatus status) {
+    statistics.status(status);
+    events.emit(new MigrationEvent.StatusChanged(status));
+  }
+
+  /** A round on its way, and where its acknowledgement is awaited. */
+  private static final class RoundInProgress {
+    final int number;
+    final boolean last;
+    final long dirtyPages;
+    final long beganNanos;
+    final Kinds kindsBefore;
+    final long bytesBefore;
+    final Sinks.One<Long> acknowledged = Sinks.one();
+    volatile long endedNanos;
+
+    RoundInProgress(
+        int number,
+        boolean last,
+        long dirtyPages,
+        long beganNanos,
+        Kinds kindsBefore,
+        long bytesBefore) {
+      this.number = number;
+      this.last = last;
+      this.dirtyPages = dirtyPages;
+      this.beganNanos = beganNanos;
+      this.kindsBefore = kindsBefore;
+      this.bytesBefore = bytesBefore;
+    }
+  }
+
+  /** The exchange with one peer. */
+  private final class Conversation {
+
+    private final OutgoingResources resources;
+    private final WireChannel channel;
+    private final Disposable.Composite watches = Disposables.composite();
+
+    Conversation(Connection connection, OutgoingResources resources) {
+      this.resources = resources;
+      this.channel = new WireChannel(connection, spec.peerTimeout(), timer);
+    }
+
+    Mono<MigrationInfo> lead() {
+      return Mono.defer(
+          () -> {
+            attend(channel.receive().doOnNext(this::heard).then());
+            attend(channel.send(script(), this::limitBandwidth));
+            watches.add(channel.watchPeer().subscribe(v -> {}, this::end));
+            watches.add(channel.keepAlive().subscribe(v -> {}, this::end));
+            watches.add(stop.subscribe(v -> {}, this::end, () -> end(cancelled())));
+            watches.add(
+                Flux.interval(spec.progressInterval(), timer)
+                    .onBackpressureDrop()
+                    .subscribe(tick -> events.emit(new MigrationEvent.Progress(info()))));
+            return outcome.asMono();
+          });
+    }
+
+    /** Both directions go on while the conversation ends; they end with the connection. */
+    private void attend(Mono<Void> direction) {
+      direction.subscribe(v -> {}, this::end);
+    }
+
+    private void end(Throwable e) {
+      MigrationException reason = MigrationRun.asMigrationException(e);
+      if (reason.kind() == Kind.CANCELLED && !reason.isFromPeer() && !handOver.abort()) {
+        return; // Too late: the guest was given up.
+      }
+      outcome.tryEmitError(reason);
+    }
+
+    private MigrationInfo info() {
+      statistics.transferred(channel.bytesWritten());
+      return statistics.info(
+          now(), () -> resources.encoder == null ? null : resources.encoder.counters());
+    }
+
+    private Flux<TransportBuffer> limitBandwidth(Flux<TransportBuffer> buffers) {
+      return spec.maxBandwidth() == 0
+          ? buffers
+          : buffers.transform(
+              BandwidthLimit.of(buffer -> buffer.bytes().remaining(), spec::maxBandwidth, timer));
+    }
+
+    /** What the peer said. */
+    private void heard(WireRecord record) {
+      switch (record) {
+        case WireRecord.Hello hello -> {
+          Negotiation negotiation = Negotiation.of(hello(), hello);
+          features = negotiation.features();
+          if (agreed.tryEmitValue(negotiation).isFailure()) {
+            throw unexpected(record);
+          }
+        }
+        case WireRecord.Ready r -> answered(ready, record);
+        case WireRecord.RoundAck ack -> {
+          RoundInProgress awaited = round;
+          if (awaited == null
+              || awaited.number != ack.round()
+              || awaited.acknowledged.tryEmitValue(ack.pages()).isFailure()) {
+            throw unexpected(record);
+          }
+        }
+        case WireRecord.Prepared p -> {
+          if (p.pages() != sentPages) {
+            throw MigrationException.of(
+                Kind.INTEGRITY,
+                "%d pages were sent, but %s has applied %d"
+                    .formatted(sentPages, channel.peer(), p.pages()));
+          }
+          answered(prepared, record);
+        }
+        case WireRecord.Running r -> {
+          handOver.taken();
+          answered(running, record);
+        }
+        case WireRecord.Failure failure -> {
+          handOver.refused();
+          throw MigrationException.reportedByPeer(failure.kind(), failure.message());
+        }
+        case WireRecord.Progress p -> {}
+        case WireRecord.KeepAlive k -> {}
+        default -> throw unexpected(record);
+      }
+    }
+
+    private void answered(Sinks.Empty<Void> awaited, WireRecord record) {
+      if (awaited.tryEmitEmpty().isFailure()) {
+        throw unexpected(record);
+      }
+    }
+
+    private MigrationException unexpected(WireRecord record) {
+      return MigrationException.of(
+          Kind.PROTOCOL,
+          "%s sent a %s record out of turn"
+              .formatted(channel.peer(), record.getClass().getSimpleName()));
+    }
+
+    private WireRecord.Hello hello() {
+      long features =
+          (spec.xbzrle() == null ? 0 : Feature.XBZRLE.mask())
+              | (spec.compression() == null ? 0 : Feature.ZSTD.mask());
+      return new WireRecord.Hello(
+          WireLimits.VERSION, WireLimits.VERSION, features, 0, session, 0, 1, WireLimits.SOFTWARE);
+    }
+
+    private Flux<WireRecord> script() {
+      return Flux.concat(
+          Flux.<WireRecord>just(hello()),
+          awaiting(agreed.asMono(), Flux.just(layout())),
+          awaiting(ready.asMono(), Flux.defer(this::preCopy)),
+          Flux.defer(this::switchOver));
+    }
+
+    private <V> Flux<WireRecord> awaiting(Mono<V> answer, Flux<WireRecord> next) {
+      // What is said next is said on a thread that may block, not on the transport's.
+      return answer.publishOn(resources.scanThread).thenMany(next);
+    }
+
+    private WireRecord layout() {
+      return new WireRecord.Layout(spec.memory().layout(), spec.geometry());
+    }
+
+    private Flux<WireRecord> preCopy() {
+      resources.tracker.start();
+      lastCollectNanos = now();
+      firstRoundNanos = lastCollectNanos;
+      statistics.collectedFirst();
+      statistics.firstRound(firstRoundNanos);
+      status(MigrationStatus.ACTIVE);
+      return Flux.defer(() -> round(false))
+          .repeat(() -> decision().action() == Convergence.Action.ANOTHER_ROUND);
+    }
+
+    private Convergence.Decision decision() {
+      Convergence.Decision made = decision;
+      if (made == null) {
+        throw new IllegalStateException("no round has ended");
+      }
+      return made;
+    }
+
+    private Flux<WireRecord> round(boolean last) {
+      MemoryPages pages = ledger.beginRound();
+      RoundInProgress begun =
+          new RoundInProgress(
+              ++rounds,
+              last,
+              pages.cardinality(),
+              now(),
+              statistics.kinds(),
+              channel.bytesWritten());
+      round = begun;
+      if (resources.encoder != null) {
+        resources.encoder.beginRound((int) statistics.syncCount(), begun.number == 1, last);
+      }
+      events.emit(new MigrationEvent.RoundStarted(begun.number, last, begun.dirtyPages));
+      return Flux.concat(
+          Flux.just(new WireRecord.RoundBegin(begun.number, last, begun.dirtyPages)),
+          pages(pages),
+          Mono.fromSupplier(() -> roundEnd(begun)),
+          awaiting(
+              begun.acknowledged.asMono().doOnNext(n -> checkAck(begun, n)),
+              Flux.defer(() -> acknowledged(begun))));
+    }
+
+    private Flux<WireRecord> pages(MemoryPages pages) {
+      Flux<PageBatch> batches =
+          resources
+              .scanner
+              .round(pages)
+              .doOnNext(statistics::scanned)
+              .transform(PageOperators.zeroPages());
+      if (resources.encoder != null && peerHas(Feature.XBZRLE)) {
+        batches = batches.transform(PageOperators.xbzrleEncode(resources.encoder));
+      }
+      CompressionSpec compression = spec.compression();
+      if (compression != null && resources.compressThreads != null && peerHas(Feature.ZSTD)) {
+        batches =
+            batches.transform(
+                PageOperators.zstdCompress(
+                    compression.level(), compression.workers(), resources.compressThreads));
+      }
+      return batches.doOnNext(statistics::batch).map(WireRecord.Pages::new);
+    }
+
+    private boolean peerHas(Feature feature) {
+      return feature.in(features);
+    }
+
+    private WireRecord roundEnd(RoundInProgress begun) {
+      Kinds sent = statistics.kinds().minus(begun.kindsBefore);
+      sentPages += sent.total();
+      begun.endedNanos = now();
+      return new WireRecord.RoundEnd(begun.number, sent.zero(), sent.raw(), sent.delta());
+    }
+
+    private void checkAck(RoundInProgress begun, long pages) {
+      long sent = statistics.kinds().minus(begun.kindsBefore).total();
+      if (pages != sent) {
+        throw MigrationException.of(
+            Kind.INTEGRITY,
+            "%s has applied %d pages of round %d, but %d were sent"
+                .formatted(channel.peer(), pages, begun.number, sent));
+      }
+    }
+
+    private Flux<WireRecord> acknowledged(RoundInProgress begun) {
+      long now = now();
+      ledger.acknowledge();
+      Kinds sent = statistics.kinds().minus(begun.kindsBefore);
+      RoundReport report =
+          new RoundReport(
+              begun.number,
+              begun.last,
+              begun.dirtyPages,
+              sent.zero(),
+              sent.raw(),
+              sent.delta(),
+              begun.dirtyPages - sent.total(),
+              channel.bytesWritten() - begun.bytesBefore,
+              Duration.ofNanos(now - begun.beganNanos));
+      statistics.round(report);
+      estimator.round(
+          begun.dirtyPages - sent.zero(), now - begun.beganNanos, now - begun.endedNanos);
+      if (resources.encoder != null) {
+        resources.encoder.endPeriod(begun.dirtyPages);
+      }
+      events.emit(new MigrationEvent.RoundCompleted(report));
+      if (!begun.last) {
+        collect();
+        decide();
+      }
+      return Flux.empty();
+    }
+
+    private void collect() {
+      long began = now();
+      long found = resources.tracker.collect(ledger.dirty());
+      long ended = now();
+      estimator.collected(ended - began);
+      double seconds = Math.max(1, began - lastCollectNanos) / 1e9;
+      lastCollectNanos = began;
+      statistics.collected(ledger.dirty().bytes(), (long) (found / seconds));
+    }
+
+    private void decide() {
+      long dirty = ledger.dirty().cardinality();
+      Duration expected = estimator.estimate(dirty);
+      statistics.expected(expected);
+      Convergence.Decision made =
+          convergence.decide(
+              new Convergence.Figures(
+                  rounds, Duration.ofNanos(now() - firstRoundNanos), expected, dirty));
+      decision = made;
+      if (made.action() == Convergence.Action.ABORT) {
+        throw MigrationException.of(
+            Kind.NOT_CONVERGED, "the migration does not converge: " + made.reason());
+      }
+    }
+
+    private Flux<WireRecord> switchOver() {
+      events.emit(new MigrationEvent.SwitchOver(decision().reason()));
+      status(MigrationStatus.DEVICE);
+      statistics.paused(now());
+      pausing = true;
+      return Flux.concat(
+          spec.guest()
+              .pause()
+              .subscribeOn(resources.scanThread)
+              .onErrorMap(e -> guestFailed("pause", e))
+              .publishOn(resources.scanThread)
+              .thenMany(
+                  Flux.defer(
+                      () -> {
+                        collect();
+                        return round(true);
+                      })),
+          Flux.defer(this::deviceState),
+          Mono.fromSupplier(() -> new WireRecord.End(sentPages, deviceStateBytes)),
+          awaiting(prepared.asMono(), Flux.defer(this::commit)),
+          awaiting(running.asMono(), Flux.defer(this::completed)));
+    }
+
+    private Flux<WireRecord> deviceState() {
+      return spec.guest()
+          .saveDeviceState()
+          .onErrorMap(e -> guestFailed("give its device state", e))
+          .concatMapIterable(DeviceStatePieces::cut)
+          .doOnNext(piece -> deviceStateBytes += piece.bytes().length)
+          .cast(WireRecord.class);
+    }
+
+    private Flux<WireRecord> commit() {
+      return handOver.commit() ? Flux.just(new WireRecord.Commit()) : Flux.error(cancelled());
+    }
+
+    private Flux<WireRecord> completed() {
+      long now = now();
+      statistics.resumed(now);
+      statistics.transferred(channel.bytesWritten());
+      statistics.ended(MigrationStatus.COMPLETED, null, now);
+      events.emit(new MigrationEvent.StatusChanged(MigrationStatus.COMPLETED));
+      outcome.tryEmitValue(info());
+      return Flux.empty();
+    }
+
+    private MigrationException guestFailed(String what, Throwable e) {
+      return e instanceof MigrationException known
+          ? known
+          : MigrationException.of(
+              Kind.GUEST, "the guest could not %s: %s".formatted(what, MigrationText.of(e)), e);
+    }
+
+    Mono<Void> finish() {
+      watches.dispose();
+      return channel.finish(false);
+    }
+
+    /** Cleans up after a failure: first the guest, then the peer. */
+    Mono<Void> fail(Throwable e) {
+      MigrationException reason = MigrationRun.asMigrationException(e);
+      watches.dispose();
+      handOver.abort();
+      ledger.rollBack();
+      statistics.transferred(channel.bytesWritten());
+      return Mono.defer(this::letGuestGoOn)
+          .onErrorResume(
+              resumeFailure -> {
+                reason.addSuppressed(resumeFailure);
+                return Mono.empty();
+              })
+          .then(Mono.defer(() -> channel.hangUp(reason, !reason.isFromPeer())));
+    }
+
+    private Mono<Void> letGuestGoOn() {
+      return pausing && !handOver.isGivenUp()
+          ? spec.guest().resume().subscribeOn(resources.scanThread)
+          : Mono.empty();
+    }
+  }
+}

@@ -1,0 +1,199 @@
+package io.pageflux.migration;
+
+import io.pageflux.codec.XbzrleCounters;
+import io.pageflux.page.PageBatch;
+import io.pageflux.page.PageKind;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The counters of an outgoing migration. Written by whichever thread the stream is on, read by
+ * whoever wants to know; everything is guarded by this object's monitor, taken once per batch.
+ */
+final class OutgoingStatistics {
+
+  private final long totalBytes;
+  private final int pageSizeBytes;
+  private final boolean compressing;
+  private final long beganNanos;
+
+  private MigrationStatus status = MigrationStatus.SETUP;
+  private String tracker = "";
+  private final List<RoundReport> rounds = new ArrayList<>();
+  private long firstRoundNanos = -1;
+  private long pausedNanos = -1;
+  private long endedNanos = -1;
+  private Duration downtime = Duration.ZERO;
+  private Duration expectedDowntime = Duration.ZERO;
+  private @Nullable String errorDesc;
+
+  private long transferred;
+  private long dirtyBytes;
+  private long zeroPages;
+  private long rawPages;
+  private long rawBytes;
+  private long deltaPages;
+  private long dirtyPagesRate;
+  private long syncCount;
+  private long handledPages;
+
+  private long batches;
+  private long rawBatches;
+  private long payloadBytes;
+  private long storedBytes;
+
+  // The last window over which mbps and pages per second were taken.
+  private long windowNanos;
+  private long windowTransferred;
+  private long windowPages;
+  private double mbps;
+  private long pagesPerSecond;
+
+  OutgoingStatistics(OutgoingSpec spec, long nowNanos) {
+    this.totalBytes = spec.memory().sizeBytes();
+    this.pageSizeBytes = spec.memory().block(0).pageSizeBytes();
+    this.compressing = spec.compression() != null;
+    this.beganNanos = nowNanos;
+    this.windowNanos = nowNanos;
+    this.dirtyBytes = totalBytes;
+  }
+
+  synchronized void status(MigrationStatus newStatus) {
+    status = newStatus;
+  }
+
+  synchronized void tracker(String name) {
+    tracker = name;
+  }
+
+  synchronized void firstRound(long nowNanos) {
+    firstRoundNanos = nowNanos;
+  }
+
+  synchronized void transferred(long bytes) {
+    transferred = bytes;
+  }
+
+  /** Counts a batch that is on its way, as it is sent. */
+  synchronized void batch(PageBatch batch) {
+    int raw = batch.count(PageKind.RAW);
+    zeroPages += batch.count(PageKind.ZERO);
+    rawPages += raw;
+    rawBytes += (long) raw * batch.pageSizeBytes();
+    deltaPages += batch.count(PageKind.DELTA);
+    payloadBytes += batch.payloadBytes();
+    storedBytes += batch.storedBytes();
+    if (batch.isCompressed()) {
+      batches++;
+    } else if (batch.payloadBytes() > 0) {
+      rawBatches++;
+    }
+  }
+
+  /** Counts pages that were read from memory, whether they are sent or not. */
+  synchronized void scanned(PageBatch batch) {
+    handledPages += batch.size();
+    dirtyBytes -= (long) batch.size() * batch.pageSizeBytes();
+  }
+
+  synchronized void collected(long dirty, long pagesRate) {
+    dirtyBytes = dirty;
+    dirtyPagesRate = pagesRate;
+    syncCount++;
+  }
+
+  synchronized void collectedFirst() {
+    syncCount++;
+  }
+
+  synchronized void round(RoundReport report) {
+    rounds.add(report);
+  }
+
+  synchronized void expected(Duration downtimeNow) {
+    expectedDowntime = downtimeNow;
+  }
+
+  synchronized void paused(long nowNanos) {
+    pausedNanos = nowNanos;
+  }
+
+  synchronized void resumed(long nowNanos) {
+    downtime = Duration.ofNanos(nowNanos - pausedNanos);
+  }
+
+  synchronized void ended(MigrationStatus finalStatus, @Nullable String error, long nowNanos) {
+    status = finalStatus;
+    errorDesc = error;
+    endedNanos = nowNanos;
+    double seconds = Math.max(1, nowNanos - Math.max(firstRoundNanos, beganNanos)) / 1e9;
+    mbps = transferred * 8 / 1e6 / seconds;
+    pagesPerSecond = (long) (handledPages / seconds);
+  }
+
+  synchronized long syncCount() {
+    return syncCount;
+  }
+
+  /** Zero, raw and delta pages so far, to take a round's from the difference. */
+  record Kinds(long zero, long raw, long delta) {
+    Kinds minus(Kinds before) {
+      return new Kinds(zero - before.zero, raw - before.raw, delta - before.delta);
+    }
+
+    long total() {
+      return zero + raw + delta;
+    }
+  }
+
+  synchronized Kinds kinds() {
+    return new Kinds(zeroPages, rawPages, deltaPages);
+  }
+
+  /** Renews the figures of the last window, if it was long enough to mean something. */
+  private void renewWindow(long nowNanos) {
+    long nanos = nowNanos - windowNanos;
+    if (endedNanos >= 0 || nanos < 100_000_000) {
+      return;
+    }
+    mbps = (transferred - windowTransferred) * 8 * 1e3 / nanos;
+    pagesPerSecond = (long) ((handledPages - windowPages) * 1e9 / nanos);
+    windowNanos = nowNanos;
+    windowTransferred = transferred;
+    windowPages = handledPages;
+  }
+
+  synchronized MigrationInfo info(
+      long nowNanos, Supplier<? extends @Nullable XbzrleCounters> xbzrle) {
+    renewWindow(nowNanos);
+    long endNanos = endedNanos >= 0 ? endedNanos : nowNanos;
+    return new MigrationInfo(
+        status,
+        Duration.ofNanos(endNanos - beganNanos),
+        Duration.ofNanos((firstRoundNanos >= 0 ? firstRoundNanos : endNanos) - beganNanos),
+        downtime,
+        expectedDowntime,
+        new RamStatistics(
+            transferred,
+            Math.max(0, dirtyBytes),
+            totalBytes,
+            zeroPages,
+            rawPages,
+            rawBytes,
+            dirtyPagesRate,
+            mbps,
+            syncCount,
+            pageSizeBytes,
+            pagesPerSecond),
+        xbzrle.get(),
+        compressing
+            ? new CompressionStatistics(batches, rawBatches, payloadBytes, storedBytes)
+            : null,
+        tracker,
+        rounds,
+        errorDesc);
+  }
+}

@@ -1,0 +1,297 @@
+package io.pageflux.migration;
+
+import io.pageflux.MigrationException;
+import io.pageflux.memory.RamLayout;
+import io.pageflux.page.PageBatch;
+import io.pageflux.page.SlabPool;
+import io.pageflux.transport.Connection;
+import io.pageflux.transport.TransportBuffer;
+import io.pageflux.wire.WireReader;
+import io.pageflux.wire.WireRecord;
+import io.pageflux.wire.WireWriter;
+import java.time.Duration;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Function;
+import reactor.core.publisher.Flux;
+import reactor.core.publisher.Mono;
+import reactor.core.publisher.Sinks;
+import reactor.core.publisher.SynchronousSink;
+import reactor.core.scheduler.Scheduler;
+import reactor.util.concurrent.Queues;
+
+/**
+ * A connection on which records are exchanged: one migration's conversation with its peer.
+ *
+ * <p>There is one stream of records in each direction. The outgoing one is merged from the
+ * session's script ("data") and from what is said in between ("control": acknowledgements,
+ * progress, signs of life, a last word), because the writer numbers and checks all of them in one
+ * sequence.
+ *
+ * <p><b>Memory bound:</b> batches are bounded by the session's pool; control records by {@value
+ * #MAX_CONTROL_BACKLOG}, beyond which the peer does not read and the channel fails.
+ */
+final class WireChannel {
+
+  private static final int MAX_CONTROL_BACKLOG = 1024;
+
+  /** How long a last word may take to be sent, and the peer to hear it, before the line is cut. */
+  private static final Duration LAST_WORD = Duration.ofSeconds(2);
+
+  private final Connection connection;
+  private final Duration peerTimeout;
+  private final Scheduler timer;
+  private final WireReader reader = new WireReader();
+  private final WireWriter writer = new WireWriter();
+
+  private final Sinks.Many<WireRecord> control =
+      Sinks.many()
+          .unicast()
+          .onBackpressureBuffer(Queues.<WireRecord>get(MAX_CONTROL_BACKLOG).get());
+  private final AtomicInteger controlBacklog = new AtomicInteger();
+  private final Sinks.Empty<Void> stopData = Sinks.empty();
+  private final Sinks.Empty<Void> sendingEnded = Sinks.empty();
+  private final Sinks.Empty<Void> receivingEnded = Sinks.empty();
+
+  private volatile long heardNanos;
+  // Copies of what reader and writer count, for other threads.
+  private volatile long bytesRead;
+  private volatile long bytesWritten;
+  // Only where records are written.
+  private boolean greeted;
+  private volatile boolean hungUp;
+  private volatile boolean sending;
+  private volatile boolean receiving;
+
+  WireChannel(Connection connection, Duration peerTimeout, Scheduler timer) {
+    this.connection = connection;
+    this.peerTimeout = peerTimeout;
+    this.timer = timer;
+    this.heardNanos = now();
+  }
+
+  private long now() {
+    return timer.now(TimeUnit.NANOSECONDS);
+  }
+
+  String peer() {
+    return connection.peer();
+  }
+
+  /** Bytes that were made of records so far. */
+  long bytesWritten() {
+    return bytesWritten;
+  }
+
+  /** Bytes that records were made of so far. */
+  long bytesRead() {
+    return bytesRead;
+  }
+
+  /** From here on batches of pages are expected, and their bytes go to slabs of the pool. */
+  void expectPages(RamLayout layout, SlabPool pool) {
+    reader.expectPages(layout, pool);
+  }
+
+  /**
+   * Sends the script, and control records in between, until the script ends and the last control
+   * record is out. To be subscribed to once.
+   *
+   * @param script what the session has to say; pages' batches are released when they were written
+   * @param shaper limits the bandwidth
+   */
+  Mono<Void> send(
+      Flux<WireRecord> script, Function<Flux<TransportBuffer>, Flux<TransportBuffer>> shaper) {
+    Flux<WireRecord> data =
+        script.takeUntilOther(stopData.asMono()).doOnComplete(this::completeControl);
+    Flux<WireRecord> said = control.asFlux().doOnNext(r -> controlBacklog.decrementAndGet());
+    Flux<TransportBuffer> buffers =
+        Flux.merge(2, said, data)
+            .<TransportBuffer>handle(this::write)
+            .transform(shaper)
+            .doOnDiscard(TransportBuffer.class, TransportBuffer::release)
+            .doOnDiscard(WireRecord.Pages.class, pages -> pages.batch().release())
+            .doOnDiscard(PageBatch.class, PageBatch::release);
+    return Mono.defer(
+        () -> {
+          sending = true;
+          return connection.send(buffers).doFinally(signal -> sendingEnded.tryEmitEmpty());
+        });
+  }
+
+  private void write(WireRecord record, SynchronousSink<TransportBuffer> sink) {
+    if (record instanceof WireRecord.Hello) {
+      greeted = true;
+    }
+    if (greeted) {
+      sink.next(writer.write(record));
+      bytesWritten = writer.bytesWritten();
+    }
+    // Else a sign of life, or a last word to somebody who has not been greeted: he would not
+    // understand it.
+  }
+
+  /** Says something in between. May be called from any thread; nothing is sent after the end. */
+  void say(WireRecord record) {
+    if (controlBacklog.incrementAndGet() > MAX_CONTROL_BACKLOG) {
+      controlBacklog.decrementAndGet();
+      throw MigrationException.of(
+          MigrationException.Kind.TIMEOUT,
+          "%s does not read: %d records wait for it".formatted(peer(), MAX_CONTROL_BACKLOG));
+    }
+    Sinks.EmitResult result;
+    synchronized (control) {
+      result = control.tryEmitNext(record);
+    }
+    if (result.isFailure()) {
+      controlBacklog.decrementAndGet();
+    }
+  }
+
+  /** Says something that is worth saying only if nothing else waits to be said. */
+  void sayIfIdle(WireRecord record) {
+    if (controlBacklog.get() == 0) {
+      say(record);
+    }
+  }
+
+  private void completeControl() {
+    synchronized (control) {
+      control.tryEmitComplete();
+    }
+  }
+
+  /**
+   * The peer's records. To be subscribed to once. Ends in error when the peer closes the
+   * connection, for the session says when a conversation is over.
+   */
+  Flux<WireRecord> receive() {
+    return connection
+        .receive()
+        .doOnSubscribe(s -> receiving = true)
+        .concatMap(this::records, 2)
+        .concatWith(Mono.defer(() -> Mono.error(closedByPeer())))
+        .doOnDiscard(TransportBuffer.class, TransportBuffer::release)
+        .doOnDiscard(WireRecord.Pages.class, pages -> pages.batch().release())
+        .doFinally(signal -> receivingEnded.tryEmitEmpty());
+  }
+
+  private Flux<WireRecord> records(TransportBuffer chunk) {
+    heardNanos = now();
+    return Flux.generate(
+        () -> chunk,
+        (c, sink) -> {
+          // After a last word was said, input is read only so that the peer can hear it: a
+          // connection that is closed with unread input takes what was sent down with it.
+          WireRecord record = hungUp ? null : reader.read(c.bytes());
+          bytesRead = reader.bytesRead();
+          if (record == null) {
+            sink.complete();
+          } else {
+            sink.next(record);
+          }
+          return c;
+        },
+        TransportBuffer::release);
+  }
+
+  private MigrationException closedByPeer() {
+    try {
+      reader.end();
+    } catch (MigrationException e) {
+      return e;
+    }
+    return MigrationException.of(
+        MigrationException.Kind.TRANSPORT,
+        "%s closed the connection before the migration was complete".formatted(peer()));
+  }
+
+  /** Ends in error when the peer has said nothing for too long. Never completes. */
+  Mono<Void> watchPeer() {
+    return ticks()
+        .concatMap(
+            tick ->
+                now() - heardNanos <= peerTimeout.toNanos()
+                    ? Mono.<Void>empty()
+                    : Mono.<Void>error(
+                        MigrationException.of(
+                            MigrationException.Kind.TIMEOUT,
+                            "%s has said nothing for %s"
+                                .formatted(peer(), MigrationText.of(peerTimeout)))))
+        .then();
+  }
+
+  /** Gives signs of life now and then. Never completes. */
+  Mono<Void> keepAlive() {
+    return ticks().doOnNext(tick -> sayIfIdle(new WireRecord.KeepAlive())).then();
+  }
+
+  private Flux<Long> ticks() {
+    Duration period = peerTimeout.dividedBy(4);
+    return Flux.interval(
+            period.compareTo(Duration.ofSeconds(1)) < 0 ? period : Duration.ofSeconds(1), timer)
+        .onBackpressureDrop();
+  }
+
+  /**
+   * Ends the conversation in failure: no more data, a last word to the peer, and the line is cut
+   * when the peer has closed it or has had its time to hear.
+   *
+   * @param tell whether the peer is told; of no use if it was the peer who failed
+   */
+  Mono<Void> hangUp(MigrationException reason, boolean tell) {
+    return Mono.defer(
+        () -> {
+          hungUp = true;
+          stopData.tryEmitEmpty();
+          if (!tell || !sending) {
+            return cut();
+          }
+          sayLast(new WireRecord.Failure(reason.kind(), MigrationText.of(reason)));
+          return Mono.when(sendingEnded.asMono(), receivingEnded.asMono())
+              .timeout(LAST_WORD, Mono.empty(), timer)
+              .then(cut());
+        });
+  }
+
+  private void sayLast(WireRecord record) {
+    try {
+      say(record);
+    } catch (MigrationException e) {
+      // The peer does not read. It will find the connection closed.
+    }
+    completeControl();
+  }
+
+  /**
+   * Ends the conversation in success: what was said is sent, and the line is cut.
+   *
+   * @param awaitPeer whether the peer cuts it first, having heard the last word
+   */
+  Mono<Void> finish(boolean awaitPeer) {
+    return Mono.defer(
+        () -> {
+          completeControl();
+          stopData.tryEmitEmpty();
+          Mono<Void> ended =
+              awaitPeer
+                  ? Mono.when(sendingEnded.asMono(), receivingEnded.asMono())
+                  : sendingEnded.asMono();
+          return ended.timeout(LAST_WORD, Mono.empty(), timer).then(cut());
+        });
+  }
+
+  /** Cuts the line. Completes when both directions have ended, and frees a half-read record. */
+  private Mono<Void> cut() {
+    return Mono.defer(
+        () -> {
+          connection.dispose();
+          return Mono.when(
+                  connection.onDispose().onErrorComplete(),
+                  sending ? sendingEnded.asMono() : Mono.empty(),
+                  receiving ? receivingEnded.asMono() : Mono.empty())
+              .timeout(LAST_WORD, Mono.empty(), timer)
+              .doFinally(signal -> reader.close());
+        });
+  }
+}

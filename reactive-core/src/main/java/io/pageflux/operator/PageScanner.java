@@ -1,0 +1,148 @@
+package io.pageflux.operator;
+
+import io.pageflux.dirty.DirtyTracker;
+import io.pageflux.memory.GuestMemory;
+import io.pageflux.memory.MemoryPages;
+import io.pageflux.memory.PageSet;
+import io.pageflux.memory.RamBlock;
+import io.pageflux.page.BatchGeometry;
+import io.pageflux.page.Lease;
+import io.pageflux.page.PageBatch;
+import io.pageflux.page.PageKind;
+import io.pageflux.page.SlabPool;
+import java.lang.foreign.MemorySegment;
+import reactor.core.publisher.Flux;
+import reactor.core.publisher.Mono;
+import reactor.core.scheduler.Scheduler;
+
+/**
+ * Copies dirty pages out of guest memory, a batch at a time: the source of every pipeline.
+ *
+ * <p>Each page is copied exactly once; zero test, delta, compression and checksum all see that
+ * copy, because the guest may be writing. The copy is what the tracker is told of.
+ */
+public final class PageScanner {
+
+  private final GuestMemory memory;
+  private final DirtyTracker tracker;
+  private final SlabPool pool;
+  private final Scheduler scheduler;
+
+  /**
+   * Makes a scanner.
+   *
+   * @param memory what is scanned
+   * @param tracker is told of each copy
+   * @param pool where batches get their slabs
+   * @param scheduler where the copying is done, of one thread; not disposed
+   */
+  public PageScanner(GuestMemory memory, DirtyTracker tracker, SlabPool pool, Scheduler scheduler) {
+    this.memory = memory;
+    this.tracker = tracker;
+    this.pool = pool;
+    this.scheduler = scheduler;
+  }
+
+  /**
+   * Reads a set of pages, block by block, in ascending order. The set must not change until the
+   * flux ends; it may be read again by another subscriber.
+   *
+   * <p><b>Demand:</b> one batch for each requested, as soon as the pool has a slab for it.
+   *
+   * <p><b>Memory bound:</b> one slab for each batch that is not released; the pool's size at the
+   * most.
+   *
+   * <p><b>Ordering and threading:</b> ascending, on the scanner's scheduler.
+   *
+   * <p><b>Discard and cancel:</b> after a cancel nothing is read; a slab that was on its way is
+   * released.
+   *
+   * <p><b>Errors:</b> {@code IllegalStateException} when the memory or the pool has been closed.
+   *
+   * @param pages what to read
+   * @return batches with raw pages only
+   */
+  public Flux<PageBatch> round(MemoryPages pages) {
+    return Flux.<Cursor, Cursor>generate(
+            () -> new Cursor(pages),
+            (cursor, sink) -> {
+              if (cursor.atEnd()) {
+                sink.complete();
+              } else {
+                sink.next(cursor);
+              }
+              return cursor;
+            })
+        .concatMap(cursor -> slab().map(lease -> copy(cursor, lease)), 0)
+        .subscribeOn(scheduler)
+        .doOnDiscard(Lease.class, Lease::release)
+        .doOnDiscard(PageBatch.class, PageBatch::release);
+  }
+
+  private Mono<Lease> slab() {
+    return Mono.defer(
+        () -> {
+          Lease free = pool.tryAcquire();
+          // Who gives a slab back is not to do the copying: it may be an event loop.
+          return free != null ? Mono.just(free) : pool.acquire().publishOn(scheduler);
+        });
+  }
+
+  private PageBatch copy(Cursor cursor, Lease lease) {
+    try {
+      return cursor.fill(lease);
+    } catch (RuntimeException | Error e) {
+      lease.release();
+      throw e;
+    }
+  }
+
+  /** Where the reading is. Used serially. */
+  private final class Cursor {
+
+    private final MemoryPages pages;
+    private int blockIndex;
+    private long page;
+
+    Cursor(MemoryPages pages) {
+      this.pages = pages;
+      this.page = pages.of(0).nextSet(0);
+      skipCleanBlocks();
+    }
+
+    private void skipCleanBlocks() {
+      while (page < 0 && ++blockIndex < memory.blocks().size()) {
+        page = pages.of(blockIndex).nextSet(0);
+      }
+    }
+
+    boolean atEnd() {
+      return page < 0;
+    }
+
+    PageBatch fill(Lease lease) {
+      BatchGeometry geometry = pool.geometry();
+      RamBlock block = memory.block(blockIndex);
+      PageSet set = pages.of(blockIndex);
+      int pageSize = block.pageSizeBytes();
+      PageBatch batch =
+          new PageBatch(blockIndex, block.layout(), lease, geometry.headroomBytes(), geometry);
+      MemorySegment slab = lease.segment();
+      long room = geometry.pagesPerBatch(pageSize);
+      while (page >= 0 && room > 0) {
+        long end = Math.min(set.nextClear(page), page + room);
+        long offset = batch.payloadOffset() + batch.payloadBytes();
+        MemorySegment.copy(
+            block.segment(), block.pageOffset(page), slab, offset, (end - page) * pageSize);
+        for (long p = page; p < end; p++, offset += pageSize) {
+          batch.append(p, PageKind.RAW, pageSize);
+          tracker.copied(blockIndex, p, slab, offset);
+        }
+        room -= end - page;
+        page = set.nextSet(end);
+      }
+      skipCleanBlocks();
+      return batch;
+    }
+  }
+}

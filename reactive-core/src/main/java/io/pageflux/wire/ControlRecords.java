@@ -1,0 +1,188 @@
+package io.pageflux.wire;
+
+import io.pageflux.MigrationException;
+import io.pageflux.memory.RamBlockLayout;
+import io.pageflux.memory.RamLayout;
+import io.pageflux.page.BatchGeometry;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.UUID;
+
+/** The bodies of all records that are no batch of pages. */
+final class ControlRecords {
+
+  private ControlRecords() {}
+
+  /** The most bytes that the body of a record may take. */
+  static int bound(WireRecord record) {
+    return switch (record) {
+      case WireRecord.Layout layout ->
+          RecordType.Sizes.LAYOUT
+              + layout.layout().blocks().size()
+                  * (RecordType.Sizes.BLOCK + RamBlockLayout.MAX_NAME_BYTES);
+      case WireRecord.DeviceState state -> state.bytes().length;
+      default -> RecordType.of(record).maxBodyBytes();
+    };
+  }
+
+  /** Writes the body of a record. */
+  static void write(WireRecord record, ByteBuffer out) {
+    switch (record) {
+      case WireRecord.Hello hello -> {
+        out.putShort((short) hello.minVersion()).putShort((short) hello.version());
+        out.putShort((short) hello.channel()).putShort((short) hello.channels());
+        out.putLong(hello.features()).putLong(hello.required());
+        UUID session = hello.session();
+        out.putLong(session.getMostSignificantBits()).putLong(session.getLeastSignificantBits());
+        writeText(hello.software(), out);
+      }
+      case WireRecord.Layout layout -> writeLayout(layout, out);
+      case WireRecord.RoundBegin begin -> {
+        out.putInt(begin.round()).put((byte) (begin.last() ? 1 : 0)).put(new byte[3]);
+        out.putLong(begin.pages());
+      }
+      case WireRecord.RoundEnd end -> {
+        out.putInt(end.round()).putInt(0);
+        out.putLong(end.zero()).putLong(end.raw()).putLong(end.delta());
+      }
+      case WireRecord.RoundAck ack -> out.putInt(ack.round()).putInt(0).putLong(ack.pages());
+      case WireRecord.Progress progress -> out.putLong(progress.bytes()).putLong(progress.pages());
+      case WireRecord.DeviceState state -> out.put(state.bytes());
+      case WireRecord.End end -> out.putLong(end.pages()).putLong(end.deviceStateBytes());
+      case WireRecord.Prepared prepared -> out.putLong(prepared.pages());
+      case WireRecord.Failure failure -> {
+        out.putShort((short) failure.kind().code());
+        writeText(failure.message(), out);
+      }
+      case WireRecord.Ready _,
+          WireRecord.Commit _,
+          WireRecord.Running _,
+          WireRecord.KeepAlive _ -> {}
+      case WireRecord.Pages _ -> throw new IllegalArgumentException("no control record");
+    }
+  }
+
+  private static void writeText(String text, ByteBuffer out) {
+    byte[] utf8 = Texts.utf8(text, WireLimits.MAX_TEXT_BYTES);
+    out.putShort((short) utf8.length).put(utf8);
+  }
+
+  private static void writeLayout(WireRecord.Layout layout, ByteBuffer out) {
+    List<RamBlockLayout> blocks = layout.layout().blocks();
+    out.putInt(blocks.size());
+    for (RamBlockLayout block : blocks) {
+      byte[] name = block.name().getBytes(StandardCharsets.UTF_8);
+      out.put((byte) name.length).put(name);
+      out.putLong(block.sizeBytes()).putInt(block.pageSizeBytes());
+    }
+    out.putInt(layout.geometry().maxPages()).putInt(layout.geometry().payloadBytes());
+  }
+
+  /**
+   * Reads the body of a record.
+   *
+   * @param type any but {@code PAGES}
+   * @param body its body
+   * @param bodyBytes the body's length
+   * @throws MigrationException if it does not have the form of its type
+   */
+  static WireRecord read(RecordType type, BodyReader body, int bodyBytes) {
+    long at = body.at();
+    try {
+      WireRecord record =
+          switch (type) {
+            case HELLO -> readHello(body);
+            case LAYOUT -> readLayout(body);
+            case READY -> new WireRecord.Ready();
+            case ROUND_BEGIN -> {
+              int round = round(body);
+              boolean last = body.bool("the mark of the last round");
+              body.zeros(3);
+              yield new WireRecord.RoundBegin(round, last, body.u64("the dirty pages"));
+            }
+            case ROUND_END -> {
+              int round = round(body);
+              body.zeros(4);
+              yield new WireRecord.RoundEnd(
+                  round,
+                  body.u64("the zero pages"),
+                  body.u64("the raw pages"),
+                  body.u64("the delta pages"));
+            }
+            case ROUND_ACK -> {
+              int round = round(body);
+              body.zeros(4);
+              yield new WireRecord.RoundAck(round, body.u64("the applied pages"));
+            }
+            case PROGRESS ->
+                new WireRecord.Progress(body.u64("the bytes"), body.u64("the applied pages"));
+            case DEVICE_STATE ->
+                new WireRecord.DeviceState(body.bytes(bodyBytes, "the device state"));
+            case END ->
+                new WireRecord.End(body.u64("the pages"), body.u64("the device state's bytes"));
+            case PREPARED -> new WireRecord.Prepared(body.u64("the applied pages"));
+            case COMMIT -> new WireRecord.Commit();
+            case RUNNING -> new WireRecord.Running();
+            case FAILURE ->
+                new WireRecord.Failure(
+                    MigrationException.Kind.ofCode(body.u16("the kind")),
+                    readText(body, "the message"));
+            case KEEP_ALIVE -> new WireRecord.KeepAlive();
+            case PAGES -> throw new IllegalStateException("pages are read elsewhere");
+          };
+      body.end();
+      return record;
+    } catch (IllegalArgumentException e) {
+      throw body.error(at, String.valueOf(e.getMessage()));
+    }
+  }
+
+  private static int round(BodyReader body) {
+    return body.u32("the round", Integer.MAX_VALUE);
+  }
+
+  private static String readText(BodyReader body, String what) {
+    int length = body.u16("the length of " + what);
+    if (length > WireLimits.MAX_TEXT_BYTES) {
+      throw body.error(
+          body.at() - 2,
+          "%s has %d bytes, but may have %d".formatted(what, length, WireLimits.MAX_TEXT_BYTES));
+    }
+    return body.text(length, what);
+  }
+
+  private static WireRecord.Hello readHello(BodyReader body) {
+    int minVersion = body.u16("the lowest version");
+    int version = body.u16("the highest version");
+    int channel = body.u16("the channel");
+    int channels = body.u16("the number of channels");
+    long features = body.u64("the features");
+    long required = body.u64("the required features");
+    UUID session = new UUID(body.u64("the session"), body.u64("the session"));
+    String software = readText(body, "the program's name");
+    return new WireRecord.Hello(
+        minVersion, version, features, required, session, channel, channels, software);
+  }
+
+  private static WireRecord.Layout readLayout(BodyReader body) {
+    int count = body.u32("the number of RAM blocks", WireLimits.MAX_BLOCKS);
+    List<RamBlockLayout> blocks = new ArrayList<>(count);
+    for (int i = 0; i < count; i++) {
+      String what = "RAM block " + i;
+      long at = body.at();
+      String name = body.text(body.u8(what + "'s name's length"), what + "'s name");
+      long sizeBytes = body.u64(what + "'s size");
+      int pageSizeBytes = body.u32(what + "'s page size", RamBlockLayout.MAX_PAGE_SIZE_BYTES);
+      try {
+        blocks.add(new RamBlockLayout(name, sizeBytes, pageSizeBytes));
+      } catch (IllegalArgumentException e) {
+        throw body.error(at, String.valueOf(e.getMessage()));
+      }
+    }
+    int maxPages = body.u32("the pages of a batch", BatchGeometry.MAX_PAGES);
+    int payloadBytes = body.u32("the bytes of a batch", BatchGeometry.MAX_PAYLOAD_BYTES);
+    return new WireRecord.Layout(new RamLayout(blocks), new BatchGeometry(maxPages, payloadBytes));
+  }
+}

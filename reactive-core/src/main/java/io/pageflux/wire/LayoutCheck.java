@@ -1,0 +1,100 @@
+package io.pageflux.wire;
+
+import io.pageflux.MigrationException;
+import io.pageflux.MigrationException.Kind;
+import io.pageflux.memory.RamBlockLayout;
+import io.pageflux.memory.RamLayout;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/** Compares the RAM blocks of the two sides of a migration. */
+public final class LayoutCheck {
+
+  /** How much of two layouts a message shows: beyond that nobody reads it. */
+  private static final int MAX_SHOWN = 16;
+
+  private LayoutCheck() {}
+
+  /**
+   * Requires that both sides have the same blocks: names, sizes and page sizes, in the same order.
+   *
+   * @param source what the source has
+   * @param destination what the destination has
+   * @throws MigrationException of kind {@code LAYOUT} that names the differences and shows both
+   *     layouts
+   */
+  public static void requireSame(RamLayout source, RamLayout destination) {
+    if (source.equals(destination)) {
+      return;
+    }
+    throw MigrationException.of(
+        Kind.LAYOUT,
+        "the RAM blocks differ: %s. The source has %s, the destination has %s"
+            .formatted(
+                String.join("; ", differences(source, destination)),
+                show(source),
+                show(destination)));
+  }
+
+  private static List<String> differences(RamLayout source, RamLayout destination) {
+    List<String> found = new ArrayList<>();
+    for (RamBlockLayout block : source.blocks()) {
+      RamBlockLayout there = find(destination, block.name());
+      if (there == null) {
+        found.add("the destination has no block " + name(block));
+      } else {
+        addDifference(found, block, "size", block.sizeBytes(), there.sizeBytes());
+        addDifference(found, block, "page size", block.pageSizeBytes(), there.pageSizeBytes());
+      }
+    }
+    for (RamBlockLayout block : destination.blocks()) {
+      if (find(source, block.name()) == null) {
+        found.add("the source has no block " + name(block));
+      }
+    }
+    if (found.isEmpty()) {
+      found.add("the same blocks are in another order");
+    }
+    if (found.size() > MAX_SHOWN) {
+      int more = found.size() - MAX_SHOWN;
+      found.subList(MAX_SHOWN, found.size()).clear();
+      found.add("and " + more + " more differences");
+    }
+    return found;
+  }
+
+  private static void addDifference(
+      List<String> found, RamBlockLayout block, String what, long source, long destination) {
+    if (source != destination) {
+      found.add(
+          "the %s of block %s is %d bytes at the source, but %d at the destination"
+              .formatted(what, name(block), source, destination));
+    }
+  }
+
+  private static @Nullable RamBlockLayout find(RamLayout layout, String name) {
+    for (RamBlockLayout block : layout.blocks()) {
+      if (block.name().equals(name)) {
+        return block;
+      }
+    }
+    return null;
+  }
+
+  private static String name(RamBlockLayout block) {
+    return "'" + Texts.printable(block.name()) + "'";
+  }
+
+  private static String show(RamLayout layout) {
+    List<RamBlockLayout> blocks = layout.blocks();
+    List<String> shown = new ArrayList<>();
+    for (RamBlockLayout block : blocks.subList(0, Math.min(MAX_SHOWN, blocks.size()))) {
+      shown.add(Texts.printable(block.toString()));
+    }
+    if (blocks.size() > MAX_SHOWN) {
+      shown.add("and " + (blocks.size() - MAX_SHOWN) + " more blocks");
+    }
+    return "[" + String.join("; ", shown) + "]";
+  }
+}

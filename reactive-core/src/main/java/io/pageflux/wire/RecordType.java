@@ -1,0 +1,120 @@
+package io.pageflux.wire;
+
+import io.pageflux.memory.RamBlockLayout;
+import org.jspecify.annotations.Nullable;
+
+/** The types of records, with the number that stands for each and the lengths of their bodies. */
+enum RecordType {
+  HELLO(1, Sizes.HELLO, Sizes.HELLO + WireLimits.MAX_TEXT_BYTES),
+  LAYOUT(2, Sizes.LAYOUT + Sizes.BLOCK + 1, Sizes.LARGEST_LAYOUT),
+  READY(3, 0),
+  ROUND_BEGIN(4, 16),
+  /** Its largest body follows from the pool that the batches go into. */
+  PAGES(5, Sizes.PAGES + Sizes.RUN, Integer.MAX_VALUE),
+  ROUND_END(6, 32),
+  ROUND_ACK(7, 16),
+  PROGRESS(8, 16),
+  DEVICE_STATE(9, 0, WireLimits.MAX_DEVICE_STATE_PIECE_BYTES),
+  END(10, 16),
+  PREPARED(11, 8),
+  COMMIT(12, 0),
+  RUNNING(13, 0),
+  FAILURE(14, Sizes.FAILURE, Sizes.FAILURE + WireLimits.MAX_TEXT_BYTES),
+  KEEP_ALIVE(15, 0);
+
+  /** Sizes of the parts of records in bytes. */
+  static final class Sizes {
+    /** A record's header. */
+    static final int HEADER = 20;
+
+    /** A HELLO without its text. */
+    static final int HELLO = 42;
+
+    /** A LAYOUT without its blocks. */
+    static final int LAYOUT = 12;
+
+    /** A block of a LAYOUT without its name. */
+    static final int BLOCK = 13;
+
+    /** The largest LAYOUT. */
+    static final int LARGEST_LAYOUT =
+        LAYOUT + WireLimits.MAX_BLOCKS * (BLOCK + RamBlockLayout.MAX_NAME_BYTES);
+
+    /** A FAILURE without its text. */
+    static final int FAILURE = 4;
+
+    /** What comes first in PAGES, before the runs. */
+    static final int PAGES = 20;
+
+    /** A run of PAGES. */
+    static final int RUN = 16;
+
+    /** A delta's length in PAGES. */
+    static final int DELTA_LENGTH = 4;
+
+    private Sizes() {}
+  }
+
+  private static final @Nullable RecordType[] BY_CODE = new @Nullable RecordType[256];
+
+  static {
+    for (RecordType type : values()) {
+      BY_CODE[type.code] = type;
+    }
+  }
+
+  private final int code;
+  private final int minBodyBytes;
+  private final int maxBodyBytes;
+
+  RecordType(int code, int bodyBytes) {
+    this(code, bodyBytes, bodyBytes);
+  }
+
+  RecordType(int code, int minBodyBytes, int maxBodyBytes) {
+    this.code = code;
+    this.minBodyBytes = minBodyBytes;
+    this.maxBodyBytes = maxBodyBytes;
+  }
+
+  /** The number that stands for this type. */
+  int code() {
+    return code;
+  }
+
+  /** The shortest body in bytes. */
+  int minBodyBytes() {
+    return minBodyBytes;
+  }
+
+  /** The longest body in bytes. */
+  int maxBodyBytes() {
+    return maxBodyBytes;
+  }
+
+  /** The type with a number from 0 to 255, or null if this version does not know it. */
+  static @Nullable RecordType ofCode(int code) {
+    return BY_CODE[code];
+  }
+
+  /** The type of a record. */
+  static RecordType of(WireRecord record) {
+    return switch (record) {
+      case WireRecord.Hello _ -> HELLO;
+      case WireRecord.Layout _ -> LAYOUT;
+      case WireRecord.Ready _ -> READY;
+      case WireRecord.RoundBegin _ -> ROUND_BEGIN;
+      case WireRecord.Pages _ -> PAGES;
+      case WireRecord.RoundEnd _ -> ROUND_END;
+      case WireRecord.RoundAck _ -> ROUND_ACK;
+      case WireRecord.Progress _ -> PROGRESS;
+      case WireRecord.DeviceState _ -> DEVICE_STATE;
+      case WireRecord.End _ -> END;
+      case WireRecord.Prepared _ -> PREPARED;
+      case WireRecord.Commit _ -> COMMIT;
+      case WireRecord.Running _ -> RUNNING;
+      case WireRecord.Failure _ -> FAILURE;
+      case WireRecord.KeepAlive _ -> KEEP_ALIVE;
+    };
+  }
+}
