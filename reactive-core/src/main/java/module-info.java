@@ -10,6 +10,7 @@ module io.pageflux.core {
   requires static transitive org.jspecify;
 
   exports io.pageflux;
+  exports io.pageflux.dirty;
   exports io.pageflux.memory;
   exports io.pageflux.page;
   exports io.pageflux.transport;
