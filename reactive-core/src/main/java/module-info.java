@@ -12,9 +12,9 @@ module io.pageflux.core {
   exports io.pageflux;
   exports io.pageflux.codec;
   exports io.pageflux.dirty;
+  exports io.pageflux.memory;
   exports io.pageflux.migration;
   exports io.pageflux.operator;
-  exports io.pageflux.memory;
   exports io.pageflux.page;
   exports io.pageflux.transport;
   exports io.pageflux.wire;

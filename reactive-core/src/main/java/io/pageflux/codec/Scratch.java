@@ -1,5 +1,6 @@
 package io.pageflux.codec;
 
+import io.pageflux.page.PageBatch;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
@@ -15,6 +16,16 @@ final class Scratch implements AutoCloseable {
   private Arena arena = Arena.ofShared();
   private MemorySegment segment = MemorySegment.NULL;
   private ByteBuffer buffer = ByteBuffer.allocateDirect(0);
+
+  /**
+   * Throws if a batch's memory has been freed. The bindings that the JDK's foreign functions serve
+   * would notice, but the older ones would go native all the same.
+   */
+  static void requireAlive(PageBatch batch) {
+    if (!batch.slab().scope().isAlive()) {
+      throw new IllegalStateException("the slab of " + batch + " has been freed");
+    }
+  }
 
   /** Sees to it that there are so many bytes; what they hold is lost. */
   void require(int bytes) {

@@ -69,13 +69,14 @@ public final class ZstdBatchCompressor implements AutoCloseable {
    * the batch is compressed or has less than {@link #MIN_PAYLOAD_BYTES}, it stays as it is.
    *
    * @throws MigrationException of kind {@code INTERNAL}, if zstd fails
-   * @throws IllegalStateException if this compressor is closed
+   * @throws IllegalStateException if this compressor, or the batch's slab pool, is closed
    */
   public void compress(PageBatch batch) {
     int bytes = batch.payloadBytes();
     if (batch.isCompressed() || bytes < MIN_PAYLOAD_BYTES) {
       return;
     }
+    Scratch.requireAlive(batch);
     // Room for the worst case, so that zstd never fails for want of it: an exception would cost
     // more than what is saved.
     scratch.require((int) Zstd.compressBound(batch.capacityBytes()));

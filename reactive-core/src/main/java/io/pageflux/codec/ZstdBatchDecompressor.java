@@ -30,7 +30,7 @@ public final class ZstdBatchDecompressor implements AutoCloseable {
    *
    * @throws MigrationException of kind {@code INTEGRITY}, if the stored bytes are no frame or do
    *     not decompress to the size that the batch must have; the batch is as it was
-   * @throws IllegalStateException if this decompressor is closed
+   * @throws IllegalStateException if this decompressor, or the batch's slab pool, is closed
    */
   public void decompress(PageBatch batch) {
     if (!batch.isCompressed()) {
@@ -41,6 +41,7 @@ public final class ZstdBatchDecompressor implements AutoCloseable {
       throw MigrationException.of(
           MigrationException.Kind.INTEGRITY, "a compressed batch without contents: " + batch);
     }
+    Scratch.requireAlive(batch);
     scratch.require(batch.capacityBytes());
     int decompressed;
     try {

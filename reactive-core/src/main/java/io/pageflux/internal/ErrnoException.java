@@ -25,6 +25,7 @@ public final class ErrnoException extends RuntimeException {
       case 12 -> "out of memory (ENOMEM)";
       case 13 -> "permission denied (EACCES)";
       case 14 -> "bad address (EFAULT)";
+      case 16 -> "device or resource busy (EBUSY)";
       case 19 -> "no such device (ENODEV)";
       case 22 -> "invalid argument (EINVAL)";
       case 25 -> "inappropriate ioctl for device (ENOTTY)";

@@ -89,6 +89,8 @@ public final class Linux {
           "syscall",
           FunctionDescriptor.of(JAVA_LONG, JAVA_LONG, JAVA_LONG),
           Linker.Option.firstVariadicArg(1));
+  private static final MethodHandle GETPAGESIZE =
+      handle("getpagesize", FunctionDescriptor.of(JAVA_INT));
 
   private Linux() {}
 
@@ -202,6 +204,27 @@ public final class Linux {
   public static int ioctl(int fd, long request, long argument, String what) {
     return (int)
         call(c -> (int) IOCTL_VALUE.invokeExact(c, fd, request, argument)).orThrow("ioctl " + what);
+  }
+
+  /** {@return the size of a page of this machine's memory management in bytes} */
+  public static int pageSizeBytes() {
+    return (int) call(c -> (int) GETPAGESIZE.invokeExact(c)).orThrow("getpagesize");
+  }
+
+  /**
+   * Makes a {@code userfaultfd}. {@return its descriptor}
+   *
+   * @throws ErrnoException also, as {@code ENOSYS}, on a machine whose number of this system call
+   *     is not known here
+   */
+  public static int userfaultfd(int flags) {
+    long number =
+        switch (System.getProperty("os.arch")) {
+          case "amd64", "x86_64" -> 323;
+          case "aarch64" -> 282;
+          default -> throw new ErrnoException("userfaultfd", 38);
+        };
+    return (int) syscall(number, flags, "userfaultfd");
   }
 
   /** Makes a system call with one argument. {@return its non-negative result} */

@@ -107,7 +107,10 @@ public final class SlabPool implements AutoCloseable {
    * <p><b>Ordering and threading:</b> whoever subscribed first is served first; on the subscribing
    * thread if a slab is free, else on the thread that releases one.
    *
-   * <p><b>Discard and cancel:</b> a subscriber that cancels before it was served takes no slab.
+   * <p><b>Discard and cancel:</b> a subscriber that cancels before it was served takes no slab. A
+   * cancel that comes while it is being served is too late: the lease arrives by {@code onNext},
+   * and is the subscriber's to release. Operators hand it to the discard hook then; {@code
+   * subscribe} with a lambda loses it, so cancel no such subscription.
    *
    * <p><b>Errors:</b> {@code IllegalStateException} when the pool is or gets closed.
    */

@@ -166,11 +166,10 @@ public final class WirePrinter {
                   hello.channels(),
                   text(hello.software()));
       case WireRecord.Layout layout ->
-          "batches of %d pages and %d bytes, %d blocks %s"
+          "batches of %d pages and %d bytes, blocks %s"
               .formatted(
                   layout.geometry().maxPages(),
                   layout.geometry().payloadBytes(),
-                  layout.layout().blocks().size(),
                   text(layout.layout().toString()));
       case WireRecord.RoundBegin begin ->
           "round %d%s, %d dirty pages"
@@ -224,8 +223,14 @@ public final class WirePrinter {
     for (Map.Entry<String, Total> entry : totals.entrySet()) {
       Total total = entry.getValue();
       out.append(
-          "%12s %-12s %9d bytes  %d records%s%n"
-              .formatted("total", entry.getKey(), total.bytes, total.records, ofPages(entry)));
+          "%12s %-12s %9d bytes  %d %s%s%n"
+              .formatted(
+                  "total",
+                  entry.getKey(),
+                  total.bytes,
+                  total.records,
+                  total.records == 1 ? "record" : "records",
+                  ofPages(entry)));
     }
   }
 
