@@ -47,8 +47,7 @@ public final class DemoSource implements Callable<Integer> {
   @Override
   public Integer call() {
     ChildTalk talk = ChildTalk.begin(console, System.in);
-    try (GuestMemory memory =
-            GuestMemory.builder().anonymous("ram", options.sizeBytes()).build();
+    try (GuestMemory memory = GuestMemory.builder().anonymous("ram", options.sizeBytes()).build();
         KvGuest guest = KvGuest.create(memory.block(0), options.load(), SEED)) {
       guest.resume().block();
       talk.say(ChildTalk.message("guest").put("records", guest.recordCount()));

@@ -15,8 +15,9 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A migration as JSON, with the shape, names and units of the answer to QEMU's {@code
- * query-migrate}: times in milliseconds, sizes in bytes, {@code mbps} in 10^6 bits per second. {@code
- * tracker} and {@code rounds} are Pageflux's own, as are some members of {@code compression}.
+ * query-migrate}: times in milliseconds, sizes in bytes, {@code mbps} in 10^6 bits per second.
+ * {@code tracker} and {@code rounds} are Pageflux's own, as are some members of {@code
+ * compression}.
  */
 public final class MigrationJson {
 
