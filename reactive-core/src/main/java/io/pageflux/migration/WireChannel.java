@@ -72,10 +72,7 @@ final class WireChannel {
    * @param onFailure learns at once of a fault in what the peer sends
    */
   WireChannel(
-      Connection connection,
-      Duration peerTimeout,
-      Scheduler timer,
-      Consumer<Throwable> onFailure) {
+      Connection connection, Duration peerTimeout, Scheduler timer, Consumer<Throwable> onFailure) {
     this.connection = connection;
     this.onFailure = onFailure;
     this.peerTimeout = peerTimeout;
@@ -150,8 +147,7 @@ final class WireChannel {
    * reading side has read the former, which is what people want to know.
    */
   private Mono<Void> afterHearingThePeerOut(Throwable e) {
-    return Mono.firstWithSignal(
-            receivingEnded.asMono(), Mono.delay(LAST_WORD, timer).then())
+    return Mono.firstWithSignal(receivingEnded.asMono(), Mono.delay(LAST_WORD, timer).then())
         .then(Mono.error(e));
   }
 

@@ -70,8 +70,7 @@ final class Lane {
       @Override
       public void subscribe(CoreSubscriber<? super TransportBuffer> actual) {
         if (!receiveTaken.compareAndSet(false, true)) {
-          Operators.error(
-              actual, new IllegalStateException("receive() may be subscribed to once"));
+          Operators.error(actual, new IllegalStateException("receive() may be subscribed to once"));
           return;
         }
         actual.onSubscribe(new Demand());

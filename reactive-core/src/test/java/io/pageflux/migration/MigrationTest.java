@@ -99,8 +99,7 @@ class MigrationTest {
   }
 
   private Ends migrate(Mono<MigrationInfo> out, Mono<MigrationInfo> in) {
-    var both =
-        Mono.zip(out.materialize(), in.materialize()).block(LIMIT);
+    var both = Mono.zip(out.materialize(), in.materialize()).block(LIMIT);
     Objects.requireNonNull(both);
     return new Ends(
         both.getT1().get(), both.getT1().getThrowable(),
@@ -147,7 +146,8 @@ class MigrationTest {
                 .withMaxRounds(8)
                 .withTracker(
                     memory ->
-                        DirtyTrackers.choose(memory, TrackingSpec.DEFAULT.withKind(kind)).tracker()),
+                        DirtyTrackers.choose(memory, TrackingSpec.DEFAULT.withKind(kind))
+                            .tracker()),
             IncomingSpec.of(destination, Guest.passive(), transport.acceptor()));
     assertThat(ends.outError()).isNull();
     assertThat(ends.inError()).isNull();
@@ -182,8 +182,7 @@ class MigrationTest {
   void eventsTellTheStoryInOrder() {
     Mono<List<MigrationEvent>> out = OutgoingMigration.of(outgoing()).events().collectList();
     Mono<MigrationInfo> in = IncomingMigration.of(incoming()).run();
-    List<MigrationEvent> events =
-        Objects.requireNonNull(Mono.zip(out, in).block(LIMIT)).getT1();
+    List<MigrationEvent> events = Objects.requireNonNull(Mono.zip(out, in).block(LIMIT)).getT1();
     List<Object> statuses = new ArrayList<>();
     for (MigrationEvent event : events) {
       if (event instanceof MigrationEvent.StatusChanged changed) {
@@ -199,8 +198,7 @@ class MigrationTest {
     assertThat(events.getLast()).isInstanceOf(MigrationEvent.Completed.class);
     assertThat(events.stream().filter(MigrationEvent.SwitchOver.class::isInstance)).hasSize(1);
     assertThat(events.stream().filter(MigrationEvent.RoundStarted.class::isInstance).count())
-        .isEqualTo(
-            events.stream().filter(MigrationEvent.RoundCompleted.class::isInstance).count());
+        .isEqualTo(events.stream().filter(MigrationEvent.RoundCompleted.class::isInstance).count());
   }
 
   @Test
@@ -251,8 +249,7 @@ class MigrationTest {
     guest.stop();
     source.block(0).segment().asSlice(4 << 20, 4 << 20).fill((byte) 0);
     Ends ends =
-        migrate(
-            outgoing(), IncomingSpec.of(destination, Guest.passive(), transport.acceptor()));
+        migrate(outgoing(), IncomingSpec.of(destination, Guest.passive(), transport.acceptor()));
     assertThat(ends.outError()).isNull();
     assertSameMemory();
   }
@@ -260,9 +257,7 @@ class MigrationTest {
   @Test
   void differentLayoutsAreRefusedWithBothInTheMessage() {
     try (GuestMemory other = memory("ram", "rom")) {
-      Ends ends =
-          migrate(
-              outgoing(), IncomingSpec.of(other, newGuest, transport.acceptor()));
+      Ends ends = migrate(outgoing(), IncomingSpec.of(other, newGuest, transport.acceptor()));
       for (MigrationException e : List.of(ends.outFailure(), ends.inFailure())) {
         assertThat(e.kind()).isEqualTo(Kind.LAYOUT);
         assertThat(e).hasMessageContaining("vga").hasMessageContaining("rom");
@@ -314,10 +309,7 @@ class MigrationTest {
     Sinks.Empty<Void> stop = Sinks.empty();
     Mono<MigrationInfo> out =
         MigrationRun.result(
-            OutgoingMigration.of(
-                    outgoing()
-                        .withDowntimeLimit(Duration.ZERO)
-                        .withMaxRounds(100_000))
+            OutgoingMigration.of(outgoing().withDowntimeLimit(Duration.ZERO).withMaxRounds(100_000))
                 .events(stop.asMono())
                 .doOnNext(
                     event -> {
@@ -349,8 +341,7 @@ class MigrationTest {
                     }));
     Ends ends =
         migrate(
-            OutgoingMigration.of(
-                    outgoing().withDowntimeLimit(Duration.ZERO).withMaxRounds(100_000))
+            OutgoingMigration.of(outgoing().withDowntimeLimit(Duration.ZERO).withMaxRounds(100_000))
                 .run(),
             in);
     assertThat(ends.outFailure().kind()).isEqualTo(Kind.CANCELLED);

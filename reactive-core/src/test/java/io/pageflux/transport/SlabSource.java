@@ -99,7 +99,9 @@ public final class SlabSource implements AutoCloseable {
       }
     } catch (IllegalStateException e) {
       throw new AssertionError(
-          "%d of %d buffers were never released".formatted(emitted.get() - released.get(), emitted.get()), e);
+          "%d of %d buffers were never released"
+              .formatted(emitted.get() - released.get(), emitted.get()),
+          e);
     } finally {
       all.forEach(Lease::release);
     }

@@ -61,8 +61,7 @@ final class TcpInbound extends ChannelInboundHandlerAdapter implements Subscript
       @Override
       public void subscribe(CoreSubscriber<? super TransportBuffer> actual) {
         if (!taken.compareAndSet(false, true)) {
-          Operators.error(
-              actual, new IllegalStateException("receive() may be subscribed to once"));
+          Operators.error(actual, new IllegalStateException("receive() may be subscribed to once"));
           return;
         }
         actual.onSubscribe(TcpInbound.this);
