@@ -1,0 +1,44 @@
+package io.pageflux.examples;
+
+import io.pageflux.examples.cli.Console;
+import io.pageflux.examples.cli.Interruption;
+import io.pageflux.examples.cli.PagefluxCommand;
+import io.pageflux.examples.demo.DemoCommand;
+import io.pageflux.examples.demo.DemoDestination;
+import io.pageflux.examples.demo.DemoSource;
+import io.pageflux.examples.image.ReceiveCommand;
+import io.pageflux.examples.image.SendCommand;
+import java.time.Duration;
+import java.util.List;
+
+/** The command line: {@code pageflux COMMAND}. */
+public final class Main {
+
+  private static final Duration PATIENCE_WHEN_INTERRUPTED = Duration.ofSeconds(20);
+
+  private Main() {}
+
+  /** Runs a command and exits with its exit code. */
+  public static void main(String[] args) {
+    Interruption interruption = Interruption.install(PATIENCE_WHEN_INTERRUPTED);
+    int exitCode = run(new Console(System.out, System.err, interruption), args);
+    System.out.flush();
+    System.err.flush();
+    interruption.finished(exitCode);
+    System.exit(exitCode);
+  }
+
+  /** Runs a command. {@return its exit code} */
+  public static int run(Console console, String... args) {
+    return PagefluxCommand.run(
+        console,
+        List.of(
+            new DemoCommand(console),
+            new SendCommand(console),
+            new ReceiveCommand(console),
+            new InspectCommand(console),
+            new DemoSource(console),
+            new DemoDestination(console)),
+        args);
+  }
+}

@@ -1,0 +1,28 @@
+package io.pageflux.examples.cli;
+
+import java.util.logging.ConsoleHandler;
+import java.util.logging.Handler;
+import java.util.logging.Level;
+import java.util.logging.LogManager;
+import java.util.logging.Logger;
+
+/** Where the libraries' logs go: nowhere, unless they are asked for. */
+final class Logging {
+
+  private static final String FORMAT = "%1$tT.%1$tL %4$s %3$s: %5$s%6$s%n";
+
+  private Logging() {}
+
+  /** Sends logs to standard error, or turns them off: a failure is told of once. */
+  static void configure(boolean verbose) {
+    System.setProperty("java.util.logging.SimpleFormatter.format", FORMAT);
+    Logger root = LogManager.getLogManager().getLogger("");
+    for (Handler handler : root.getHandlers()) {
+      root.removeHandler(handler);
+    }
+    if (verbose) {
+      root.addHandler(new ConsoleHandler());
+    }
+    root.setLevel(verbose ? Level.INFO : Level.OFF);
+  }
+}

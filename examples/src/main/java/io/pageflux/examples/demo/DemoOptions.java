@@ -1,0 +1,178 @@
+package io.pageflux.examples.demo;
+
+import io.pageflux.examples.cli.ByteRate;
+import io.pageflux.examples.cli.ByteSize;
+import io.pageflux.examples.cli.CliException;
+import io.pageflux.examples.cli.CodecChoice;
+import io.pageflux.examples.cli.ExitCode;
+import io.pageflux.examples.kv.KvGuest;
+import io.pageflux.examples.kv.KvLoad;
+import io.pageflux.memory.RamBlockLayout;
+import java.time.Duration;
+import java.util.List;
+import java.util.OptionalInt;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Option;
+
+/** What the demonstration can be told; its two processes are told the same. */
+final class DemoOptions {
+
+  @Option(
+      names = "--size",
+      paramLabel = "SIZE",
+      defaultValue = "1g",
+      description = "The guest's memory (${DEFAULT-VALUE}).")
+  private ByteSize size = new ByteSize(0);
+
+  @Option(
+      names = "--dirty-rate",
+      paramLabel = "RATE",
+      defaultValue = "100m",
+      description =
+          "What the guest writes per second, 4096 bytes for each update of a record"
+              + " (${DEFAULT-VALUE}).")
+  private ByteRate dirtyRate = new ByteRate(0);
+
+  @Option(
+      names = "--writers",
+      paramLabel = "N",
+      defaultValue = "2",
+      description = "How many threads of the guest write (${DEFAULT-VALUE}).")
+  private int writers;
+
+  @Option(
+      names = "--link-rate",
+      paramLabel = "RATE",
+      description = "Send no more than this per second (no limit).")
+  private @Nullable ByteRate linkRate;
+
+  @Option(
+      names = "--codec",
+      paramLabel = "CODEC",
+      defaultValue = "xbzrle+zstd:1",
+      description = "none, xbzrle, zstd:LEVEL or xbzrle+zstd:LEVEL (${DEFAULT-VALUE}).")
+  private CodecChoice codec = new CodecChoice(false, OptionalInt.empty());
+
+  @Option(
+      names = "--xbzrle-cache",
+      paramLabel = "SIZE",
+      defaultValue = "64m",
+      description = "Memory for sending deltas of pages (${DEFAULT-VALUE}).")
+  private ByteSize xbzrleCache = new ByteSize(0);
+
+  @Option(
+      names = "--workers",
+      paramLabel = "N",
+      defaultValue = "2",
+      description = "How many threads compress and decompress (${DEFAULT-VALUE}).")
+  private int workers;
+
+  @Option(
+      names = "--downtime-limit",
+      paramLabel = "DURATION",
+      defaultValue = "300ms",
+      description = "Switch over when the rest takes no longer than this (${DEFAULT-VALUE}).")
+  private Duration downtimeLimit = Duration.ZERO;
+
+  @Option(
+      names = "--max-rounds",
+      paramLabel = "N",
+      defaultValue = "30",
+      description =
+          "Rounds before a guest that writes faster than it can be sent is paused all the same"
+              + " (${DEFAULT-VALUE}).")
+  private int maxRounds;
+
+  @Option(
+      names = "--run-after",
+      paramLabel = "DURATION",
+      defaultValue = "1s",
+      description =
+          "How long the guest runs at the destination before it is verified (${DEFAULT-VALUE}).")
+  private Duration runAfter = Duration.ZERO;
+
+  /** Made by picocli. */
+  DemoOptions() {}
+
+  long sizeBytes() {
+    return size.bytes();
+  }
+
+  long dirtyBytesPerSecond() {
+    return dirtyRate.bytesPerSecond();
+  }
+
+  KvLoad load() {
+    return new KvLoad(dirtyRate.bytesPerSecond(), writers);
+  }
+
+  /** {@return bytes per second; 0 for no limit} */
+  long linkBytesPerSecond() {
+    return linkRate == null ? 0 : linkRate.bytesPerSecond();
+  }
+
+  CodecChoice codec() {
+    return codec;
+  }
+
+  long xbzrleCacheBytes() {
+    return xbzrleCache.bytes();
+  }
+
+  int workers() {
+    return workers;
+  }
+
+  Duration downtimeLimit() {
+    return downtimeLimit;
+  }
+
+  int maxRounds() {
+    return maxRounds;
+  }
+
+  Duration runAfter() {
+    return runAfter;
+  }
+
+  /** Refuses what no process could work with, before one is started. */
+  void requireSense() {
+    int page = RamBlockLayout.DEFAULT_PAGE_SIZE_BYTES;
+    if (size.bytes() < KvGuest.MIN_BYTES || size.bytes() % page != 0) {
+      throw usage(
+          "--size must be at least %d and a multiple of %d bytes, but it was %d"
+              .formatted(KvGuest.MIN_BYTES, page, size.bytes()));
+    }
+    if (writers < 1 || writers > KvLoad.MAX_THREADS) {
+      throw usage("--writers must be 1 to %d, but it was %d".formatted(KvLoad.MAX_THREADS, writers));
+    }
+    if (workers < 1 || workers > 64) {
+      throw usage("--workers must be 1 to 64, but it was " + workers);
+    }
+    if (maxRounds < 1) {
+      throw usage("--max-rounds must be 1 or more, but it was " + maxRounds);
+    }
+    if (codec.xbzrle() && xbzrleCache.bytes() == 0) {
+      throw usage("--xbzrle-cache must be more than 0; without xbzrle, give another --codec");
+    }
+  }
+
+  private static CliException usage(String message) {
+    return new CliException(message, ExitCode.USAGE);
+  }
+
+  /** {@return arguments from which a process gets the same options} */
+  List<String> arguments() {
+    return List.of(
+        "--size=" + size.bytes(),
+        "--dirty-rate=" + dirtyRate.bytesPerSecond(),
+        "--writers=" + writers,
+        "--link-rate=" + linkBytesPerSecond(),
+        "--codec=" + codec,
+        "--xbzrle-cache=" + xbzrleCache.bytes(),
+        "--workers=" + workers,
+        "--downtime-limit=" + downtimeLimit.toNanos() / 1000 + "us",
+        "--max-rounds=" + maxRounds,
+        "--run-after=" + runAfter.toNanos() / 1000 + "us");
+  }
+}

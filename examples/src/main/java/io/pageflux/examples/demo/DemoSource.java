@@ -1,0 +1,109 @@
+package io.pageflux.examples.demo;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.pageflux.codec.XbzrleSpec;
+import io.pageflux.examples.cli.CodecChoice;
+import io.pageflux.examples.cli.Console;
+import io.pageflux.examples.cli.Endpoint;
+import io.pageflux.examples.cli.ExitCode;
+import io.pageflux.examples.cli.Failures;
+import io.pageflux.examples.kv.KvGuest;
+import io.pageflux.examples.report.MigrationJson;
+import io.pageflux.examples.report.MigrationWatch;
+import io.pageflux.memory.GuestMemory;
+import io.pageflux.migration.CompressionSpec;
+import io.pageflux.migration.MigrationEvent;
+import io.pageflux.migration.MigrationInfo;
+import io.pageflux.migration.OutgoingMigration;
+import io.pageflux.migration.OutgoingSpec;
+import io.pageflux.transport.tcp.TcpSpec;
+import io.pageflux.transport.tcp.TcpTransport;
+import java.time.Duration;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** The demonstration's source: has a guest that runs, and migrates it. */
+@Command(name = "demo-source", hidden = true)
+public final class DemoSource implements Callable<Integer> {
+
+  private static final long SEED = 42;
+  private static final Duration PROGRESS_INTERVAL = Duration.ofMillis(200);
+
+  private final Console console;
+  private int round;
+
+  @Mixin private DemoOptions options = new DemoOptions();
+
+  @Option(names = "--connect", required = true)
+  private Endpoint endpoint = new Endpoint(Endpoint.LOOPBACK, 0);
+
+  /** Made with what it talks to. */
+  public DemoSource(Console console) {
+    this.console = console;
+  }
+
+  @Override
+  public Integer call() {
+    ChildTalk talk = ChildTalk.begin(console, System.in);
+    try (GuestMemory memory =
+            GuestMemory.builder().anonymous("ram", options.sizeBytes()).build();
+        KvGuest guest = KvGuest.create(memory.block(0), options.load(), SEED)) {
+      guest.resume().block();
+      talk.say(ChildTalk.message("guest").put("records", guest.recordCount()));
+      return migrate(talk, memory, guest);
+    } catch (RuntimeException e) {
+      talk.say(ChildTalk.message("failed").put("message", Failures.describe(e)));
+      return ExitCode.FAILED;
+    }
+  }
+
+  private int migrate(ChildTalk talk, GuestMemory memory, KvGuest guest) {
+    MigrationWatch watch = new MigrationWatch(event -> tell(talk, event));
+    try {
+      MigrationInfo info =
+          watch.follow(
+              OutgoingMigration.of(spec(memory, guest)).events(console.interruption().requests()));
+      ObjectNode completed = ChildTalk.message("completed").put("updates", guest.updates());
+      completed.set("info", MigrationJson.of(info));
+      talk.say(completed);
+      return ExitCode.OK;
+    } catch (RuntimeException e) {
+      ObjectNode failed =
+          ChildTalk.message("failed")
+              .put("message", Failures.describe(e))
+              .put("guest-running", guest.isRunning())
+              .put("updates", guest.updates());
+      failed.set("info", MigrationJson.failed(watch.last(), e));
+      talk.say(failed);
+      return ExitCode.FAILED;
+    }
+  }
+
+  private void tell(ChildTalk talk, MigrationEvent event) {
+    if (event instanceof MigrationEvent.RoundStarted started) {
+      round = started.round();
+    } else if (event instanceof MigrationEvent.Progress progress) {
+      ObjectNode message = ChildTalk.message("progress").put("round", round);
+      message.set("info", MigrationJson.of(progress.info()));
+      talk.say(message);
+    }
+  }
+
+  private OutgoingSpec spec(GuestMemory memory, KvGuest guest) {
+    CodecChoice codec = options.codec();
+    return OutgoingSpec.of(
+            memory, guest, TcpTransport.connector(TcpSpec.of(endpoint.host(), endpoint.port())))
+        .withXbzrle(
+            codec.xbzrle() ? XbzrleSpec.DEFAULT.withCacheBytes(options.xbzrleCacheBytes()) : null)
+        .withCompression(
+            codec.zstdLevel().isPresent()
+                ? new CompressionSpec(codec.zstdLevel().getAsInt(), options.workers())
+                : null)
+        .withMaxBandwidth(options.linkBytesPerSecond())
+        .withDowntimeLimit(options.downtimeLimit())
+        .withMaxRounds(options.maxRounds())
+        .withProgressInterval(PROGRESS_INTERVAL);
+  }
+}

@@ -1,0 +1,72 @@
+package io.pageflux.examples.image;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.pageflux.examples.cli.Console;
+import io.pageflux.examples.report.JsonReport;
+import io.pageflux.examples.report.MigrationJson;
+import io.pageflux.examples.report.MigrationSummary;
+import io.pageflux.examples.report.MigrationWatch;
+import io.pageflux.examples.report.ProgressDisplay;
+import io.pageflux.migration.MigrationEvent;
+import io.pageflux.migration.MigrationInfo;
+import java.io.PrintStream;
+import org.jspecify.annotations.Nullable;
+import reactor.core.publisher.Flux;
+
+/** Shows a migration of {@code send} or {@code receive}: progress, the end, and the JSON report. */
+final class MigrationView {
+
+  private final Console console;
+  private final JsonReport json;
+  private final ProgressDisplay progress;
+  private final MigrationWatch watch = new MigrationWatch(this::show);
+  private int round;
+
+  /**
+   * @param jsonTarget see {@link JsonReport}
+   */
+  MigrationView(Console console, @Nullable String jsonTarget) {
+    this.console = console;
+    this.json = new JsonReport(jsonTarget, console.out());
+    this.progress = ProgressDisplay.onStandardError(console.err());
+    json.requireWritable();
+  }
+
+  /** {@return where people read: standard output, unless that is the report's} */
+  PrintStream people() {
+    return json.takesStandardOutput() ? console.err() : console.out();
+  }
+
+  private void show(MigrationEvent event) {
+    switch (event) {
+      case MigrationEvent.RoundStarted started -> round = started.round();
+      case MigrationEvent.Progress latest -> progress.show(MigrationJson.of(latest.info()), round);
+      default -> {}
+    }
+  }
+
+  /**
+   * Shows a migration until its end. If it fails, the report is written before the failure is
+   * thrown.
+   */
+  MigrationInfo follow(Flux<MigrationEvent> events) {
+    MigrationInfo info;
+    try {
+      info = watch.follow(events);
+    } catch (RuntimeException e) {
+      progress.clear();
+      throw e;
+    }
+    progress.clear();
+    ObjectNode report = MigrationJson.of(info);
+    json.write(report);
+    MigrationSummary.rounds(report).forEach(people()::println);
+    MigrationSummary.totals(report).forEach(people()::println);
+    return info;
+  }
+
+  /** Writes the report of a migration that failed. */
+  void reportFailure(Throwable failure) {
+    json.write(MigrationJson.failed(watch.last(), failure));
+  }
+}

@@ -1,0 +1,179 @@
+package io.pageflux.examples.image;
+
+import io.pageflux.MigrationException;
+import io.pageflux.examples.cli.ByteSize;
+import io.pageflux.examples.cli.Bytes;
+import io.pageflux.examples.cli.CliException;
+import io.pageflux.examples.cli.Console;
+import io.pageflux.examples.cli.Durations;
+import io.pageflux.examples.cli.Endpoint;
+import io.pageflux.examples.cli.ExitCode;
+import io.pageflux.examples.cli.Failures;
+import io.pageflux.memory.GuestMemory;
+import io.pageflux.migration.Guest;
+import io.pageflux.migration.IncomingMigration;
+import io.pageflux.migration.IncomingSpec;
+import io.pageflux.transport.Acceptor;
+import io.pageflux.transport.Connection;
+import io.pageflux.transport.tcp.TcpSpec;
+import io.pageflux.transport.tcp.TcpTransport;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Objects;
+import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+import reactor.core.publisher.Mono;
+
+/** {@code pageflux receive}. */
+@Command(
+    name = "receive",
+    header = "Receive a memory image from 'pageflux send'.",
+    description = {
+      "Waits for one source, receives the image into a file, and exits when the file is equal to the"
+          + " source's byte for byte. A file that was made for a migration that then failed is"
+          + " removed; one that existed before is of no use then."
+    })
+public final class ReceiveCommand implements Callable<Integer> {
+
+  private final Console console;
+
+  @Option(
+      names = "--listen",
+      required = true,
+      paramLabel = "HOST:PORT",
+      description = "Where to wait; PORT alone is reachable from this host only.")
+  private Endpoint endpoint = new Endpoint(Endpoint.LOOPBACK, 0);
+
+  @Option(
+      names = "--memory",
+      required = true,
+      paramLabel = "FILE",
+      description = "Where the image goes: made if missing, else overwritten.")
+  private Path file = Path.of("");
+
+  @Option(
+      names = "--size",
+      required = true,
+      paramLabel = "SIZE",
+      description = "The image's size, a multiple of 4096 bytes.")
+  private ByteSize size = new ByteSize(0);
+
+  @Option(
+      names = "--workers",
+      paramLabel = "N",
+      defaultValue = "2",
+      description = "How many threads decompress (${DEFAULT-VALUE}).")
+  private int workers;
+
+  @Option(
+      names = "--timeout",
+      paramLabel = "DURATION",
+      description = "How long to wait for a source (for ever).")
+  private @Nullable Duration timeout;
+
+  @Option(
+      names = "--peer-timeout",
+      paramLabel = "DURATION",
+      defaultValue = "15s",
+      description = "How long the source may be silent (${DEFAULT-VALUE}).")
+  private Duration peerTimeout = Duration.ZERO;
+
+  @Option(
+      names = "--json",
+      paramLabel = "FILE",
+      description = "Write a report like QEMU's query-migrate; - is standard output.")
+  private @Nullable String json;
+
+  /** Made with what it talks to. */
+  public ReceiveCommand(Console console) {
+    this.console = console;
+  }
+
+  @Override
+  public Integer call() throws IOException {
+    MigrationView view = new MigrationView(console, json);
+    try {
+      return receive(view);
+    } catch (IOException | RuntimeException e) {
+      CliException told = explain(e);
+      view.reportFailure(told);
+      throw told;
+    }
+  }
+
+  private int receive(MigrationView view) throws IOException {
+    // First the address, then the file: nothing is made for a port that is in use.
+    Acceptor acceptor =
+        Objects.requireNonNull(
+            TcpTransport.listen(TcpSpec.of(endpoint.host(), endpoint.port())).block());
+    try {
+      boolean existed = Files.exists(file);
+      boolean complete = false;
+      try (GuestMemory memory =
+          GuestMemory.builder().file("ram", file, size.bytes()).build()) {
+        view.people()
+            .println(
+                "listening on %s for %s".formatted(acceptor.address(), Bytes.text(size.bytes())));
+        IncomingSpec spec =
+            IncomingSpec.of(memory, Guest.passive(), patient(acceptor))
+                .withWorkers(workers)
+                .withPeerTimeout(peerTimeout);
+        view.follow(IncomingMigration.of(spec).events(console.interruption().requests()));
+        complete = true;
+        return ExitCode.OK;
+      } finally {
+        if (!existed && !complete) {
+          Files.deleteIfExists(file);
+        }
+      }
+    } finally {
+      acceptor.dispose();
+    }
+  }
+
+  /** An acceptor that gives up when nobody comes. */
+  private Acceptor patient(Acceptor acceptor) {
+    Duration patience = timeout;
+    if (patience == null) {
+      return acceptor;
+    }
+    return new Acceptor() {
+      @Override
+      public Mono<? extends Connection> accept() {
+        return Mono.<Connection>from(acceptor.accept())
+            .timeout(
+                patience,
+                Mono.error(
+                    () ->
+                        MigrationException.of(
+                            MigrationException.Kind.TIMEOUT,
+                            "no source has connected to %s within %s"
+                                .formatted(address(), Durations.text(patience)))));
+      }
+
+      @Override
+      public String address() {
+        return acceptor.address();
+      }
+
+      @Override
+      public void dispose() {
+        acceptor.dispose();
+      }
+    };
+  }
+
+  private CliException explain(Exception failure) {
+    if (console.interruption().requested()
+        && Failures.unwrap(failure) instanceof MigrationException e
+        && e.kind() == MigrationException.Kind.CANCELLED) {
+      return new CliException(
+          "interrupted: the guest goes on at the source", ExitCode.INTERRUPTED);
+    }
+    return new CliException(Failures.describe(failure), failure);
+  }
+}

@@ -1,0 +1,238 @@
+package io.pageflux.examples.image;
+
+import io.pageflux.MigrationException;
+import io.pageflux.codec.XbzrleSpec;
+import io.pageflux.examples.cli.ByteRate;
+import io.pageflux.examples.cli.ByteSize;
+import io.pageflux.examples.cli.CliException;
+import io.pageflux.examples.cli.CodecChoice;
+import io.pageflux.examples.cli.Console;
+import io.pageflux.examples.cli.Endpoint;
+import io.pageflux.examples.cli.ExitCode;
+import io.pageflux.examples.cli.Failures;
+import io.pageflux.memory.GuestMemory;
+import io.pageflux.migration.CompressionSpec;
+import io.pageflux.migration.OutgoingMigration;
+import io.pageflux.migration.OutgoingSpec;
+import io.pageflux.transport.tcp.TcpSpec;
+import io.pageflux.transport.tcp.TcpTransport;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.OptionalInt;
+import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.ITypeConverter;
+import picocli.CommandLine.Option;
+
+/** {@code pageflux send}. */
+@Command(
+    name = "send",
+    header = "Send a memory image, which another process may be writing, to 'pageflux receive'.",
+    description = {
+      "The image is sent in rounds while it is being written: first all of it, then, each time, the"
+          + " pages that have changed since. When the rest can be sent within the downtime limit,"
+          + " the command of --on-switchover stops whoever writes, the last round is sent, and both"
+          + " files are equal byte for byte. Without that command, the image must not change any"
+          + " more by then.",
+      "If the migration fails after that command was started and before the destination was told to"
+          + " take over, the command of --on-failure is run, which is to let the writer go on."
+    })
+public final class SendCommand implements Callable<Integer> {
+
+  /** What to do with an image that changes faster than it can be sent. */
+  enum LimitAction {
+    SWITCH,
+    ABORT
+  }
+
+  private final Console console;
+
+  @Option(
+      names = "--connect",
+      required = true,
+      paramLabel = "HOST:PORT",
+      description = "Where 'pageflux receive' listens; PORT alone is on this host.")
+  private Endpoint endpoint = new Endpoint(Endpoint.LOOPBACK, 0);
+
+  @Option(
+      names = "--memory",
+      required = true,
+      paramLabel = "FILE",
+      description = "The image: a regular file, a multiple of 4096 bytes long.")
+  private Path file = Path.of("");
+
+  @Option(
+      names = "--downtime-limit",
+      paramLabel = "DURATION",
+      defaultValue = "300ms",
+      description = "Switch over when the rest takes no longer than this (${DEFAULT-VALUE}).")
+  private Duration downtimeLimit = Duration.ZERO;
+
+  @Option(
+      names = "--max-bandwidth",
+      paramLabel = "RATE",
+      description = "Send no more than this per second (no limit).")
+  private @Nullable ByteRate maxBandwidth;
+
+  @Option(
+      names = "--compress",
+      paramLabel = "CODEC",
+      defaultValue = "zstd:1",
+      converter = CompressionConverter.class,
+      description = "zstd:LEVEL, or none (${DEFAULT-VALUE}).")
+  private OptionalInt compression = OptionalInt.empty();
+
+  @Option(
+      names = "--workers",
+      paramLabel = "N",
+      defaultValue = "2",
+      description = "How many threads compress (${DEFAULT-VALUE}).")
+  private int workers;
+
+  @Option(
+      names = "--xbzrle-cache",
+      paramLabel = "SIZE",
+      defaultValue = "64m",
+      converter = CacheConverter.class,
+      description = "Memory for sending deltas of pages, or off (${DEFAULT-VALUE}).")
+  private ByteSize xbzrleCache = new ByteSize(0);
+
+  @Option(
+      names = "--max-rounds",
+      paramLabel = "N",
+      defaultValue = "100",
+      description = "Rounds before --on-limit decides (${DEFAULT-VALUE}).")
+  private int maxRounds;
+
+  @Option(
+      names = "--timeout",
+      paramLabel = "DURATION",
+      defaultValue = "1h",
+      description = "Time before --on-limit decides (${DEFAULT-VALUE}).")
+  private Duration timeout = Duration.ZERO;
+
+  @Option(
+      names = "--on-limit",
+      paramLabel = "switch|abort",
+      defaultValue = "switch",
+      description =
+          "What to do with an image that changes too fast: switch over all the same, or give up"
+              + " (${DEFAULT-VALUE}).")
+  private LimitAction onLimit = LimitAction.SWITCH;
+
+  @Option(
+      names = "--on-switchover",
+      paramLabel = "COMMAND",
+      description =
+          "Run by sh before the last round: must stop whoever writes the image, and exit with 0.")
+  private @Nullable String onSwitchover;
+
+  @Option(
+      names = "--on-failure",
+      paramLabel = "COMMAND",
+      description = "Run by sh if the migration fails after that: lets the writer go on.")
+  private @Nullable String onFailure;
+
+  @Option(
+      names = "--command-timeout",
+      paramLabel = "DURATION",
+      defaultValue = "1m",
+      description = "How long such a command may take (${DEFAULT-VALUE}).")
+  private Duration commandTimeout = Duration.ZERO;
+
+  @Option(
+      names = "--peer-timeout",
+      paramLabel = "DURATION",
+      defaultValue = "15s",
+      description = "How long the destination may be silent (${DEFAULT-VALUE}).")
+  private Duration peerTimeout = Duration.ZERO;
+
+  @Option(
+      names = "--json",
+      paramLabel = "FILE",
+      description = "Write a report like QEMU's query-migrate; - is standard output.")
+  private @Nullable String json;
+
+  /** Made with what it talks to. */
+  public SendCommand(Console console) {
+    this.console = console;
+  }
+
+  @Override
+  public Integer call() throws IOException {
+    MigrationView view = new MigrationView(console, json);
+    CommandGuest guest = new CommandGuest(onSwitchover, onFailure, commandTimeout);
+    try {
+      return send(view, guest);
+    } catch (IOException | RuntimeException e) {
+      CliException told = explain(e, guest);
+      view.reportFailure(told);
+      throw told;
+    }
+  }
+
+  private int send(MigrationView view, CommandGuest guest) throws IOException {
+    try (GuestMemory memory = GuestMemory.builder().file("ram", file).build()) {
+      view.follow(
+          OutgoingMigration.of(spec(memory, guest)).events(console.interruption().requests()));
+      return ExitCode.OK;
+    }
+  }
+
+  private OutgoingSpec spec(GuestMemory memory, CommandGuest guest) {
+    return OutgoingSpec.of(
+            memory, guest, TcpTransport.connector(TcpSpec.of(endpoint.host(), endpoint.port())))
+        .withXbzrle(
+            xbzrleCache.bytes() == 0
+                ? null
+                : XbzrleSpec.DEFAULT.withCacheBytes(xbzrleCache.bytes()))
+        .withCompression(
+            compression.isEmpty() ? null : new CompressionSpec(compression.getAsInt(), workers))
+        .withMaxBandwidth(maxBandwidth == null ? 0 : maxBandwidth.bytesPerSecond())
+        .withDowntimeLimit(downtimeLimit)
+        .withMaxRounds(maxRounds)
+        .withTimeout(timeout)
+        .withLimitPolicy(
+            onLimit == LimitAction.ABORT
+                ? OutgoingSpec.LimitPolicy.ABORT
+                : OutgoingSpec.LimitPolicy.SWITCH_OVER)
+        .withPeerTimeout(peerTimeout);
+  }
+
+  /** Adds to a failure what it means for the guest. */
+  private CliException explain(Exception failure, CommandGuest guest) {
+    String message = Failures.describe(failure);
+    boolean interrupted =
+        console.interruption().requested()
+            && Failures.unwrap(failure) instanceof MigrationException e
+            && e.kind() == MigrationException.Kind.CANCELLED;
+    if (interrupted) {
+      message = "interrupted: the guest goes on at the source";
+    }
+    if (guest.resumeFailure() != null) {
+      message += "; but it does not go on: " + guest.resumeFailure();
+    } else if (guest.isPaused()) {
+      message += " (the guest stays paused at the source: it may run at the destination)";
+      return new CliException(message, ExitCode.UNDECIDED);
+    }
+    return new CliException(message, interrupted ? ExitCode.INTERRUPTED : ExitCode.FAILED);
+  }
+
+  /** Reads {@code --compress}. */
+  static final class CompressionConverter implements ITypeConverter<OptionalInt> {
+    @Override
+    public OptionalInt convert(String value) {
+      return CodecChoice.parseCompression(value);
+    }
+  }
+
+  /** Reads {@code --xbzrle-cache}: 0 stands for off. */
+  static final class CacheConverter implements ITypeConverter<ByteSize> {
+    @Override
+    public ByteSize convert(String value) {
+      return value.equalsIgnoreCase("off") ? new ByteSize(0) : ByteSize.parse(value);
+    }
+  }
+}

@@ -1,0 +1,115 @@
+package io.pageflux.examples.report;
+
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.pageflux.MigrationException;
+import io.pageflux.codec.XbzrleCounters;
+import io.pageflux.examples.cli.Failures;
+import io.pageflux.migration.CompressionStatistics;
+import io.pageflux.migration.MigrationInfo;
+import io.pageflux.migration.MigrationStatus;
+import io.pageflux.migration.RamStatistics;
+import io.pageflux.migration.RoundReport;
+import java.time.Duration;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A migration as JSON, with the shape, names and units of the answer to QEMU's {@code
+ * query-migrate}: times in milliseconds, sizes in bytes, {@code mbps} in 10^6 bits per second. {@code
+ * tracker} and {@code rounds} are Pageflux's own, as are some members of {@code compression}.
+ */
+public final class MigrationJson {
+
+  private MigrationJson() {}
+
+  /** {@return a migration as it is} */
+  public static ObjectNode of(MigrationInfo info) {
+    ObjectNode json = JsonNodeFactory.instance.objectNode();
+    json.put("status", info.status().qemuName());
+    json.put("total-time", info.totalTime().toMillis());
+    json.put("setup-time", info.setupTime().toMillis());
+    json.put("downtime", info.downtime().toMillis());
+    json.put("expected-downtime", info.expectedDowntime().toMillis());
+    ram(json.putObject("ram"), info.ram());
+    XbzrleCounters xbzrle = info.xbzrleCache();
+    if (xbzrle != null) {
+      xbzrle(json.putObject("xbzrle-cache"), xbzrle);
+    }
+    CompressionStatistics compression = info.compression();
+    if (compression != null) {
+      compression(json.putObject("compression"), compression);
+    }
+    json.put("tracker", info.tracker());
+    var rounds = json.putArray("rounds");
+    info.rounds().forEach(round -> round(rounds.addObject(), round));
+    if (info.errorDesc() != null) {
+      json.put("error-desc", info.errorDesc());
+    }
+    return json;
+  }
+
+  /**
+   * {@return a migration that failed or was cancelled}
+   *
+   * @param last how it was when something was heard of it last; null if nothing was
+   */
+  public static ObjectNode failed(@Nullable MigrationInfo last, Throwable failure) {
+    ObjectNode json = last == null ? JsonNodeFactory.instance.objectNode() : of(last);
+    boolean cancelled =
+        Failures.unwrap(failure) instanceof MigrationException e
+            && e.kind() == MigrationException.Kind.CANCELLED
+            && !e.isFromPeer();
+    MigrationStatus status = cancelled ? MigrationStatus.CANCELLED : MigrationStatus.FAILED;
+    json.put("status", status.qemuName());
+    json.put("error-desc", Failures.describe(failure));
+    return json;
+  }
+
+  private static void ram(ObjectNode json, RamStatistics ram) {
+    json.put("transferred", ram.transferred());
+    json.put("remaining", ram.remaining());
+    json.put("total", ram.total());
+    json.put("duplicate", ram.duplicate());
+    json.put("normal", ram.normal());
+    json.put("normal-bytes", ram.normalBytes());
+    json.put("dirty-pages-rate", ram.dirtyPagesRate());
+    json.put("mbps", ram.mbps());
+    json.put("dirty-sync-count", ram.dirtySyncCount());
+    json.put("page-size", ram.pageSize());
+    json.put("pages-per-second", ram.pagesPerSecond());
+  }
+
+  private static void xbzrle(ObjectNode json, XbzrleCounters xbzrle) {
+    json.put("cache-size", xbzrle.cacheSizeBytes());
+    json.put("bytes", xbzrle.bytes());
+    json.put("pages", xbzrle.pages());
+    json.put("cache-miss", xbzrle.cacheMiss());
+    json.put("cache-miss-rate", xbzrle.cacheMissRate());
+    json.put("encoding-rate", xbzrle.encodingRate());
+    json.put("overflow", xbzrle.overflow());
+  }
+
+  private static void compression(ObjectNode json, CompressionStatistics compression) {
+    json.put("batches", compression.batches());
+    json.put("raw-batches", compression.rawBatches());
+    json.put("bytes", compression.bytes());
+    json.put("compressed-size", compression.compressedBytes());
+    json.put("compression-rate", compression.compressionRate());
+  }
+
+  private static void round(ObjectNode json, RoundReport round) {
+    json.put("round", round.round());
+    json.put("last", round.last());
+    json.put("dirty", round.dirtyPages());
+    json.put("duplicate", round.zeroPages());
+    json.put("normal", round.rawPages());
+    json.put("delta", round.deltaPages());
+    json.put("unchanged", round.unchangedPages());
+    json.put("bytes", round.bytes());
+    json.put("time", millis(round.duration()));
+  }
+
+  private static double millis(Duration duration) {
+    return duration.toNanos() / 1000 / 1e3;
+  }
+}
