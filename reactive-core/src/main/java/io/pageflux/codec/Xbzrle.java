@@ -23,7 +23,7 @@ import java.nio.ByteOrder;
  * <p>Since a run has at most {@value #MAX_RUN_BYTES} bytes, the encoding is defined for pages of up
  * to {@value #MAX_PAGE_BYTES} bytes only, and larger ones are refused by both directions.
  *
- * <p>Source of the format: QEMU, {@code docs/devel/migration/features}, "XBZRLE".
+ * <p>Source of the format: QEMU, {@code docs/xbzrle.txt} and {@code migration/xbzrle.c}.
  */
 public final class Xbzrle {
 

@@ -175,7 +175,7 @@ final class IncomingSession {
     private volatile long appliedPages;
 
     Conversation(Connection connection, Scheduler threads) {
-      this.channel = new WireChannel(connection, spec.peerTimeout(), timer);
+      this.channel = new WireChannel(connection, spec.peerTimeout(), timer, this::end);
       this.threads = threads;
     }
 
@@ -233,6 +233,15 @@ final class IncomingSession {
 
     /** Takes the next record. {@return what has to be done before the one after it is taken} */
     private Mono<Void> next(WireRecord record) {
+      try {
+        return take(record);
+      } catch (RuntimeException e) {
+        end(e); // before the connection is cancelled: see WireChannel
+        throw e;
+      }
+    }
+
+    private Mono<Void> take(WireRecord record) {
       switch (record) {
         case WireRecord.Pages pages -> apply(pages.batch());
         case WireRecord.Hello hello -> hello(hello);

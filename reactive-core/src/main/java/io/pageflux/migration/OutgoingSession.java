@@ -186,7 +186,7 @@ final class OutgoingSession {
 
     Conversation(Connection connection, OutgoingResources resources) {
       this.resources = resources;
-      this.channel = new WireChannel(connection, spec.peerTimeout(), timer);
+      this.channel = new WireChannel(connection, spec.peerTimeout(), timer, this::end);
     }
 
     Mono<MigrationInfo> lead() {
@@ -233,6 +233,15 @@ final class OutgoingSession {
 
     /** What the peer said. */
     private void heard(WireRecord record) {
+      try {
+        take(record);
+      } catch (RuntimeException e) {
+        end(e); // before the connection is cancelled: see WireChannel
+        throw e;
+      }
+    }
+
+    private void take(WireRecord record) {
       switch (record) {
         case WireRecord.Hello hello -> {
           Negotiation negotiation = Negotiation.of(hello(), hello);

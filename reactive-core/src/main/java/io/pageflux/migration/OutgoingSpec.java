@@ -124,7 +124,7 @@ public record OutgoingSpec(
         memory,
         guest,
         connector,
-        m -> DirtyTrackers.choose(m, TrackingSpec.auto()).tracker(),
+        m -> DirtyTrackers.choose(m, TrackingSpec.DEFAULT).tracker(),
         XbzrleSpec.DEFAULT,
         CompressionSpec.DEFAULT,
         0,

@@ -12,7 +12,9 @@ import io.pageflux.wire.WireWriter;
 import java.time.Duration;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Consumer;
 import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
 import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
 import reactor.core.publisher.Sinks;
@@ -41,6 +43,7 @@ final class WireChannel {
   private final Connection connection;
   private final Duration peerTimeout;
   private final Scheduler timer;
+  private final Consumer<Throwable> onFailure;
   private final WireReader reader = new WireReader();
   private final WireWriter writer = new WireWriter();
 
@@ -63,8 +66,15 @@ final class WireChannel {
   private volatile boolean sending;
   private volatile boolean receiving;
 
-  WireChannel(Connection connection, Duration peerTimeout, Scheduler timer) {
+  /**
+   * Makes a channel.
+   *
+   * @param onFailure learns at once of a fault in what the peer sends
+   */
+  WireChannel(
+      Connection connection, Duration peerTimeout, Scheduler timer, Consumer<Throwable> onFailure) {
     this.connection = connection;
+    this.onFailure = onFailure;
     this.peerTimeout = peerTimeout;
     this.timer = timer;
     this.heardNanos = now();
@@ -103,7 +113,19 @@ final class WireChannel {
   Mono<Void> send(
       Flux<WireRecord> script, Function<Flux<TransportBuffer>, Flux<TransportBuffer>> shaper) {
     Flux<WireRecord> data =
-        script.takeUntilOther(stopData.asMono()).doOnComplete(this::completeControl);
+        script
+            .onErrorResume(
+                e -> {
+                  onFailure.accept(e);
+                  return Flux.never(); // the connection is still needed for the last word
+                })
+            .takeUntilOther(stopData.asMono())
+            .doOnComplete(
+                () -> {
+                  if (!hungUp) { // else there is a last word to come
+                    completeControl();
+                  }
+                });
     Flux<WireRecord> said = control.asFlux().doOnNext(r -> controlBacklog.decrementAndGet());
     Flux<TransportBuffer> buffers =
         Flux.merge(2, said, data)
@@ -113,10 +135,20 @@ final class WireChannel {
             .doOnDiscard(WireRecord.Pages.class, pages -> pages.batch().release())
             .doOnDiscard(PageBatch.class, PageBatch::release);
     return Mono.defer(
-        () -> {
-          sending = true;
-          return connection.send(buffers).doFinally(signal -> sendingEnded.tryEmitEmpty());
-        });
+            () -> {
+              sending = true;
+              return connection.send(buffers).doFinally(signal -> sendingEnded.tryEmitEmpty());
+            })
+        .onErrorResume(this::afterHearingThePeerOut);
+  }
+
+  /**
+   * A peer that gives up says why, and closes. The writing side may notice the latter before the
+   * reading side has read the former, which is what people want to know.
+   */
+  private Mono<Void> afterHearingThePeerOut(Throwable e) {
+    return Mono.firstWithSignal(receivingEnded.asMono(), Mono.delay(LAST_WORD, timer).then())
+        .then(Mono.error(e));
   }
 
   private void write(WireRecord record, SynchronousSink<TransportBuffer> sink) {
@@ -183,8 +215,7 @@ final class WireChannel {
         (c, sink) -> {
           // After a last word was said, input is read only so that the peer can hear it: a
           // connection that is closed with unread input takes what was sent down with it.
-          WireRecord record = hungUp ? null : reader.read(c.bytes());
-          bytesRead = reader.bytesRead();
+          WireRecord record = hungUp ? null : read(c);
           if (record == null) {
             sink.complete();
           } else {
@@ -193,6 +224,19 @@ final class WireChannel {
           return c;
         },
         TransportBuffer::release);
+  }
+
+  private @Nullable WireRecord read(TransportBuffer chunk) {
+    try {
+      WireRecord record = reader.read(chunk.bytes());
+      bytesRead = reader.bytesRead();
+      return record;
+    } catch (RuntimeException e) {
+      // First of all: the operators between here and the session cancel the connection before they
+      // pass an error on, and the session would hear of the one that this causes.
+      onFailure.accept(e);
+      throw e;
+    }
   }
 
   private MigrationException closedByPeer() {

@@ -34,9 +34,9 @@ class GuestMemoryTest {
     try (GuestMemory memory =
         GuestMemory.builder().anonymous("a", 4 * PAGE).memfd("m", 8 * PAGE).build()) {
       memory.blocks().forEach(GuestMemoryTest::touchBothEnds);
-      assertThat(memory.block("a").isFresh()).isTrue();
+      assertThat(memory.block("a").takeFresh()).isTrue();
       assertThat(memory.block("a").backing()).isEqualTo(RamBlock.Backing.ANONYMOUS);
-      assertThat(memory.block("m").isFresh()).isTrue();
+      assertThat(memory.block("m").takeFresh()).isTrue();
       assertThat(memory.block("m").backing()).isEqualTo(RamBlock.Backing.MEMFD);
       assertThat(memory.block("m").index()).isEqualTo(1);
       assertThat(memory.sizeBytes()).isEqualTo(12 * PAGE);
@@ -68,7 +68,7 @@ class GuestMemoryTest {
     long size = 3L << 30;
     try (GuestMemory memory = GuestMemory.builder().file("f", file, size).build()) {
       touchBothEnds(memory.block("f"));
-      assertThat(memory.block("f").isFresh()).isTrue();
+      assertThat(memory.block("f").takeFresh()).isTrue();
       assertThat(memory.block("f").backing()).isEqualTo(RamBlock.Backing.FILE);
     }
     assertThat(Files.size(file)).isEqualTo(size);
@@ -85,8 +85,8 @@ class GuestMemoryTest {
     Files.write(file, bytes);
     try (GuestMemory memory =
         GuestMemory.builder().file("f", file).file("again", file, 2 * PAGE).build()) {
-      assertThat(memory.block("f").isFresh()).isFalse();
-      assertThat(memory.block("again").isFresh()).isFalse();
+      assertThat(memory.block("f").takeFresh()).isFalse();
+      assertThat(memory.block("again").takeFresh()).isFalse();
       assertThat(memory.block("f").segment().get(ValueLayout.JAVA_BYTE, PAGE)).isEqualTo((byte) 5);
       memory.block("f").segment().set(ValueLayout.JAVA_BYTE, 1, (byte) 6);
       assertThat(memory.block("again").segment().get(ValueLayout.JAVA_BYTE, 1)).isEqualTo((byte) 6);

@@ -31,8 +31,7 @@ class ConvergenceTest {
   @Test
   void theGuestIsPausedWhenTheExpectedDowntimeIsWithinTheLimit() {
     Convergence convergence = convergence(LimitPolicy.ABORT);
-    assertThat(convergence.decide(figures(1, 1, 101, 10)).action())
-        .isEqualTo(Action.ANOTHER_ROUND);
+    assertThat(convergence.decide(figures(1, 1, 101, 10)).action()).isEqualTo(Action.ANOTHER_ROUND);
     assertThat(convergence.decide(figures(1, 1, 100, 10)).action()).isEqualTo(Action.SWITCH_OVER);
     assertThat(convergence.decide(figures(1, 1, 5000, 0)).action()).isEqualTo(Action.SWITCH_OVER);
   }

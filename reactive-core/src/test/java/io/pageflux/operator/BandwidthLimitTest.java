@@ -70,8 +70,7 @@ class BandwidthLimitTest {
   void theLimitMayChangeAndMayBeNone() {
     VirtualTimeScheduler clock = VirtualTimeScheduler.create();
     AtomicLong rate = new AtomicLong(1);
-    StepVerifier.create(
-            Flux.range(0, 50).transform(BandwidthLimit.of(i -> KIB, rate::get, clock)))
+    StepVerifier.create(Flux.range(0, 50).transform(BandwidthLimit.of(i -> KIB, rate::get, clock)))
         .expectNext(0)
         .then(() -> rate.set(0))
         .then(() -> clock.advanceTimeBy(Duration.ofSeconds(KIB)))

@@ -217,7 +217,9 @@ class OrderedParallelMapTest {
       synchronized (delivered) {
         for (Item item : items.subList(0, emitted.get())) {
           int expected = delivered.contains(item) ? 0 : 1;
-          assertThat(item.released).as("item %d of round %d", item.number, round).hasValue(expected);
+          assertThat(item.released)
+              .as("item %d of round %d", item.number, round)
+              .hasValue(expected);
         }
       }
     }

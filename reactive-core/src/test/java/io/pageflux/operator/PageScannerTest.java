@@ -41,8 +41,7 @@ class PageScannerTest {
   private final SlabPool pool = new SlabPool(3, BatchGeometry.DEFAULT);
   private final Scheduler thread = Schedulers.newSingle("test-scan", true);
   private final List<String> copied = new ArrayList<>();
-  private final PageScanner scanner =
-      new PageScanner(memory, new CopyRecorder(), pool, thread);
+  private final PageScanner scanner = new PageScanner(memory, new CopyRecorder(), pool, thread);
 
   /** Knows nothing of writes, and remembers what it was told was copied. */
   private final class CopyRecorder implements DirtyTracker {

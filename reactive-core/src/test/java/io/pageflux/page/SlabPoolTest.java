@@ -104,6 +104,31 @@ class SlabPoolTest {
   }
 
   @Test
+  void aWaiterThatCancelsWhileASlabIsOnItsWayIsPassedOver() throws InterruptedException {
+    Lease held = acquire();
+    acquire();
+    Taker gone = new Taker();
+    Taker next = new Taker();
+    Waiter waiter = new Waiter(pool, gone);
+    waiter.request(1);
+    pool.acquire().subscribe(next);
+    next.request(1);
+    Thread cancelling = new Thread(waiter::cancel);
+    // While we hold the monitor, the cancel has happened but the pool has not forgotten the waiter.
+    synchronized (pool) {
+      cancelling.start();
+      while (!waiter.hasEnded()) {
+        Thread.onSpinWait();
+      }
+      held.release();
+    }
+    cancelling.join();
+    assertThat(gone.taken.get()).isNull();
+    assertThat(next.taken.get()).isNotNull();
+    assertThat(pool.outstanding()).isEqualTo(2);
+  }
+
+  @Test
   void aReleaseThatRacesWithACancelLosesNoSlab() {
     for (int i = 0; i < 2_000; i++) {
       Lease held = acquire();

@@ -93,6 +93,8 @@ class WireHostilePagesTest {
     refuses("a reserved byte is not zero", b -> b.reserved = 1);
     refuses("the length of the pages' contents is 4097, but at most 4096", b -> b.payload = 4097);
     refuses("the length of the stored bytes is 4294967295", b -> b.stored = -1);
+    // The body's length is within bounds, and yet it would not fit the slab after the headroom.
+    refuses("stored bytes is 4100, but at most 4096", b -> b.stored = b.contents = 4100);
     refuses("551 bytes are stored for 552 bytes of plain", b -> b.stored--);
     refuses("552 bytes are stored for 551 bytes of plain", b -> b.payload--);
     refuses("3 runs and 4096 stored bytes do not fit", b -> b.payload = b.stored = 4096);

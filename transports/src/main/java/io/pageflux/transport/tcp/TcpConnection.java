@@ -1,0 +1,84 @@
+package io.pageflux.transport.tcp;
+
+import io.netty.channel.Channel;
+import io.pageflux.transport.Connection;
+import io.pageflux.transport.TransportBuffer;
+import java.nio.channels.ClosedChannelException;
+import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.atomic.AtomicBoolean;
+import reactor.core.publisher.Flux;
+import reactor.core.publisher.Mono;
+import reactor.netty.FutureMono;
+import reactor.netty.NettyPipeline;
+
+/**
+ * A connection over TCP.
+ *
+ * <p>Made on the channel's event loop before anything was read from it.
+ */
+final class TcpConnection implements Connection {
+
+  private static final String HANDLER = "pageflux.inbound";
+
+  private final Channel channel;
+  private final String peer;
+  private final TcpInbound inbound;
+  private final AtomicBoolean sendTaken = new AtomicBoolean();
+
+  TcpConnection(Channel channel, TcpSpec spec, TcpLoops loops) {
+    this.channel = channel;
+    this.peer = TcpFailures.address(channel.remoteAddress());
+    this.inbound = new TcpInbound(channel, peer);
+    loops.acquire();
+    channel.closeFuture().addListener(closed -> loops.release());
+    channel.config().setAutoRead(false);
+    channel.config().setRecvByteBufAllocator(new InboundReads(inbound, spec.readBytes()));
+    channel.pipeline().addBefore(NettyPipeline.ReactiveBridge, HANDLER, inbound);
+  }
+
+  @Override
+  public Mono<Void> send(Flux<TransportBuffer> buffers) {
+    return Mono.create(
+        sink -> {
+          if (!sendTaken.compareAndSet(false, true)) {
+            sink.error(new IllegalStateException("send() may be subscribed to once"));
+            return;
+          }
+          TcpOutbound outbound = new TcpOutbound(channel, inbound, peer, sink);
+          sink.onCancel(outbound::cancel);
+          try {
+            channel.eventLoop().execute(() -> buffers.subscribe(outbound));
+          } catch (RejectedExecutionException e) {
+            sink.error(TcpFailures.broken(peer, "sending", new ClosedChannelException()));
+          }
+        });
+  }
+
+  @Override
+  public Flux<TransportBuffer> receive() {
+    return inbound.receive();
+  }
+
+  @Override
+  public String peer() {
+    return peer;
+  }
+
+  @Override
+  public void dispose() {
+    inbound.dispose();
+    if (channel.isOpen()) {
+      channel.close();
+    }
+  }
+
+  @Override
+  public Mono<Void> onDispose() {
+    return FutureMono.from(channel.closeFuture());
+  }
+
+  @Override
+  public String toString() {
+    return "TcpConnection[to " + peer + "]";
+  }
+}
