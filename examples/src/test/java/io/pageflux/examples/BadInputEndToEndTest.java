@@ -15,7 +15,7 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.ValueSource;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** Each failure is one line and an exit code; nothing hangs. */
 class BadInputEndToEndTest {
@@ -91,7 +91,7 @@ class BadInputEndToEndTest {
   void aPortThatIsInUse() throws Exception {
     try (ServerSocket taken = listen()) {
       receive(folder.resolve("new"), taken.getLocalPort(), "1m")
-          .isFailure(1, "127.0.0.1:" + taken.getLocalPort(), "in use");
+          .isFailure(1, "127.0.0.1:" + taken.getLocalPort(), "another socket listens on this port");
       assertThat(folder.resolve("new")).doesNotExist();
     }
   }
@@ -118,7 +118,7 @@ class BadInputEndToEndTest {
   void aDestinationThatSpeaksSomethingElse() throws Exception {
     try (ServerSocket server = listen()) {
       Thread.ofVirtual().start(() -> answer(server, GARBAGE));
-      send(image, server.getLocalPort()).isFailure(1, "127.0.0.1");
+      send(image, server.getLocalPort()).isFailure(1, "does not speak Pageflux", "HTTP");
     }
   }
 
@@ -126,7 +126,7 @@ class BadInputEndToEndTest {
   void aDestinationThatHangsUp() throws Exception {
     try (ServerSocket server = listen()) {
       Thread.ofVirtual().start(() -> answer(server, new byte[0]));
-      send(image, server.getLocalPort()).isFailure(1, "127.0.0.1");
+      send(image, server.getLocalPort()).isFailure(1, "the connection ended");
     }
   }
 
@@ -150,8 +150,12 @@ class BadInputEndToEndTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"garbage", "nothing", "silence"})
-  void aSourceThatIsNone(String kind) throws Exception {
+  @CsvSource({
+    "garbage, does not speak Pageflux",
+    "nothing, the connection ended",
+    "silence, 300 ms",
+  })
+  void aSourceThatIsNone(String kind, String message) throws Exception {
     Path copy = folder.resolve("copy");
     try (Cli receiver =
         Cli.start(
@@ -163,7 +167,7 @@ class BadInputEndToEndTest {
           case "nothing" -> socket.shutdownOutput();
           default -> {}
         }
-        receiver.result().isFailure(1, "127.0.0.1");
+        receiver.result().isFailure(1, message);
       }
       assertThat(copy).doesNotExist();
     }

@@ -69,12 +69,13 @@ public final class DemoSource implements Callable<Integer> {
       talk.say(completed);
       return ExitCode.OK;
     } catch (RuntimeException e) {
+      String reason = Failures.describe(e);
       ObjectNode failed =
           ChildTalk.message("failed")
-              .put("message", Failures.describe(e))
+              .put("message", reason)
               .put("guest-running", guest.isRunning())
               .put("updates", guest.updates());
-      failed.set("info", MigrationJson.failed(watch.last(), e));
+      failed.set("info", MigrationJson.failed(watch.last(), e, reason));
       talk.say(failed);
       return ExitCode.FAILED;
     }

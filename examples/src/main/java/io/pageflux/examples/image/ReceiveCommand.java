@@ -100,7 +100,7 @@ public final class ReceiveCommand implements Callable<Integer> {
       return receive(view);
     } catch (IOException | RuntimeException e) {
       CliException told = explain(e);
-      view.reportFailure(told);
+      view.reportFailure(e, Failures.describe(told));
       throw told;
     }
   }

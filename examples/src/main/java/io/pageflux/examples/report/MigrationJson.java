@@ -53,8 +53,10 @@ public final class MigrationJson {
    * {@return a migration that failed or was cancelled}
    *
    * @param last how it was when something was heard of it last; null if nothing was
+   * @param message why, for people
    */
-  public static ObjectNode failed(@Nullable MigrationInfo last, Throwable failure) {
+  public static ObjectNode failed(
+      @Nullable MigrationInfo last, Throwable failure, String message) {
     ObjectNode json = last == null ? JsonNodeFactory.instance.objectNode() : of(last);
     boolean cancelled =
         Failures.unwrap(failure) instanceof MigrationException e
@@ -62,7 +64,7 @@ public final class MigrationJson {
             && !e.isFromPeer();
     MigrationStatus status = cancelled ? MigrationStatus.CANCELLED : MigrationStatus.FAILED;
     json.put("status", status.qemuName());
-    json.put("error-desc", Failures.describe(failure));
+    json.put("error-desc", message);
     return json;
   }
 
