@@ -1,7 +1,9 @@
 package io.pageflux.examples;
 
+import io.pageflux.examples.bench.BenchCommand;
 import io.pageflux.examples.cli.Console;
 import io.pageflux.examples.cli.Interruption;
+import io.pageflux.examples.cli.Logging;
 import io.pageflux.examples.cli.PagefluxCommand;
 import io.pageflux.examples.demo.DemoCommand;
 import io.pageflux.examples.demo.DemoDestination;
@@ -20,6 +22,7 @@ public final class Main {
 
   /** Runs a command and exits with its exit code. */
   public static void main(String[] args) {
+    Logging.configure(false);
     Interruption interruption = Interruption.install(PATIENCE_WHEN_INTERRUPTED);
     int exitCode = run(new Console(System.out, System.err, interruption), args);
     System.out.flush();
@@ -37,6 +40,7 @@ public final class Main {
             new SendCommand(console),
             new ReceiveCommand(console),
             new InspectCommand(console),
+            new BenchCommand(console),
             new DemoSource(console),
             new DemoDestination(console)),
         args);

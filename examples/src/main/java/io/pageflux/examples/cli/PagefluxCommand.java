@@ -31,9 +31,10 @@ import picocli.CommandLine.Spec;
           + " and may run at the destination",
       "130:interrupted by Ctrl-C (143: by SIGTERM), and stopped in order"
     },
-    footerHeading = "%nSizes are bytes, or have a suffix k, m, g, t (powers of 1024); rates too, per"
-        + " second, or bits with kbit, mbit, gbit (powers of 1000); durations have a unit us, ms,"
-        + " s, m, h.%n%nEnvironment:%n",
+    footerHeading =
+        "%nSizes are bytes, or have a suffix k, m, g, t (powers of 1024); rates too, per"
+            + " second, or bits with kbit, mbit, gbit (powers of 1000); durations have a unit us, ms,"
+            + " s, m, h.%n%nEnvironment:%n",
     footer = {
       "  PAGEFLUX_JAVA_HOME   the JDK to run with",
       "  PAGEFLUX_JAVA_OPTS   options for the JVM, such as -Xmx1g"

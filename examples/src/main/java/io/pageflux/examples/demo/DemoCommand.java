@@ -31,8 +31,7 @@ public final class DemoCommand implements Callable<Integer> {
       arity = "0..1",
       paramLabel = "FILE",
       fallbackValue = "-",
-      description =
-          "Write a report like QEMU's query-migrate; - or nothing is standard output.")
+      description = "Write a report like QEMU's query-migrate; - or nothing is standard output.")
   private @Nullable String json;
 
   /** Made with what it talks to. */

@@ -35,8 +35,7 @@ public final class DemoDestination implements Callable<Integer> {
   @Override
   public Integer call() {
     ChildTalk talk = ChildTalk.begin(console, System.in);
-    try (GuestMemory memory =
-            GuestMemory.builder().anonymous("ram", options.sizeBytes()).build();
+    try (GuestMemory memory = GuestMemory.builder().anonymous("ram", options.sizeBytes()).build();
         KvGuest guest = KvGuest.awaited(memory.block(0), options.load())) {
       receive(talk, memory, guest);
       return verify(talk, guest) ? ExitCode.OK : ExitCode.FAILED;

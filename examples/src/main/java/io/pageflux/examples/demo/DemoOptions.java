@@ -144,7 +144,8 @@ final class DemoOptions {
               .formatted(KvGuest.MIN_BYTES, page, size.bytes()));
     }
     if (writers < 1 || writers > KvLoad.MAX_THREADS) {
-      throw usage("--writers must be 1 to %d, but it was %d".formatted(KvLoad.MAX_THREADS, writers));
+      throw usage(
+          "--writers must be 1 to %d, but it was %d".formatted(KvLoad.MAX_THREADS, writers));
     }
     if (workers < 1 || workers > 64) {
       throw usage("--workers must be 1 to 64, but it was " + workers);

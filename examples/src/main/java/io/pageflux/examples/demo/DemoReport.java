@@ -96,8 +96,6 @@ final class DemoReport {
         return info.deepCopy();
       }
     }
-    return JsonNodeFactory.instance
-        .objectNode()
-        .put("status", MigrationStatus.FAILED.qemuName());
+    return JsonNodeFactory.instance.objectNode().put("status", MigrationStatus.FAILED.qemuName());
   }
 }

@@ -94,8 +94,7 @@ final class DemoRun {
     arguments.add(command);
     arguments.addAll(options.arguments());
     arguments.addAll(more);
-    alive.add(
-        ChildProcess.start(name, arguments, event -> queue.add(new Happening(event))));
+    alive.add(ChildProcess.start(name, arguments, event -> queue.add(new Happening(event))));
   }
 
   private void take() throws InterruptedException, IOException {

@@ -47,8 +47,7 @@ public final class DemoSource implements Callable<Integer> {
   @Override
   public Integer call() {
     ChildTalk talk = ChildTalk.begin(console, System.in);
-    try (GuestMemory memory =
-            GuestMemory.builder().anonymous("ram", options.sizeBytes()).build();
+    try (GuestMemory memory = GuestMemory.builder().anonymous("ram", options.sizeBytes()).build();
         KvGuest guest = KvGuest.create(memory.block(0), options.load(), SEED)) {
       guest.resume().block();
       talk.say(ChildTalk.message("guest").put("records", guest.recordCount()));
@@ -70,12 +69,13 @@ public final class DemoSource implements Callable<Integer> {
       talk.say(completed);
       return ExitCode.OK;
     } catch (RuntimeException e) {
+      String reason = Failures.describe(e);
       ObjectNode failed =
           ChildTalk.message("failed")
-              .put("message", Failures.describe(e))
+              .put("message", reason)
               .put("guest-running", guest.isRunning())
               .put("updates", guest.updates());
-      failed.set("info", MigrationJson.failed(watch.last(), e));
+      failed.set("info", MigrationJson.failed(watch.last(), e, reason));
       talk.say(failed);
       return ExitCode.FAILED;
     }

@@ -11,8 +11,8 @@ import org.jspecify.annotations.Nullable;
 import reactor.core.publisher.Mono;
 
 /**
- * A guest that another process runs: it is paused, and let go on after a failure, by commands of the
- * shell.
+ * A guest that another process runs: it is paused, and let go on after a failure, by commands of
+ * the shell.
  *
  * <p>What a command prints goes to standard error. A command that takes too long is killed, and
  * counts as failed, as one does that exits with another code than 0.
@@ -30,8 +30,7 @@ final class CommandGuest implements Guest {
    * @param resumeCommand lets it go on; null likewise
    * @param patience how long a command may take
    */
-  CommandGuest(
-      @Nullable String pauseCommand, @Nullable String resumeCommand, Duration patience) {
+  CommandGuest(@Nullable String pauseCommand, @Nullable String resumeCommand, Duration patience) {
     this.pauseCommand = pauseCommand;
     this.resumeCommand = resumeCommand;
     this.patience = patience;

@@ -65,8 +65,12 @@ final class MigrationView {
     return info;
   }
 
-  /** Writes the report of a migration that failed. */
-  void reportFailure(Throwable failure) {
-    json.write(MigrationJson.failed(watch.last(), failure));
+  /**
+   * Writes the report of a migration that failed.
+   *
+   * @param message why, for people
+   */
+  void reportFailure(Throwable failure, String message) {
+    json.write(MigrationJson.failed(watch.last(), failure, message));
   }
 }

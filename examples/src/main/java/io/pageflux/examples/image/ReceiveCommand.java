@@ -100,7 +100,7 @@ public final class ReceiveCommand implements Callable<Integer> {
       return receive(view);
     } catch (IOException | RuntimeException e) {
       CliException told = explain(e);
-      view.reportFailure(told);
+      view.reportFailure(e, Failures.describe(told));
       throw told;
     }
   }
@@ -113,8 +113,7 @@ public final class ReceiveCommand implements Callable<Integer> {
     try {
       boolean existed = Files.exists(file);
       boolean complete = false;
-      try (GuestMemory memory =
-          GuestMemory.builder().file("ram", file, size.bytes()).build()) {
+      try (GuestMemory memory = GuestMemory.builder().file("ram", file, size.bytes()).build()) {
         view.people()
             .println(
                 "listening on %s for %s".formatted(acceptor.address(), Bytes.text(size.bytes())));
@@ -171,8 +170,7 @@ public final class ReceiveCommand implements Callable<Integer> {
     if (console.interruption().requested()
         && Failures.unwrap(failure) instanceof MigrationException e
         && e.kind() == MigrationException.Kind.CANCELLED) {
-      return new CliException(
-          "interrupted: the guest goes on at the source", ExitCode.INTERRUPTED);
+      return new CliException("interrupted: the guest goes on at the source", ExitCode.INTERRUPTED);
     }
     return new CliException(Failures.describe(failure), failure);
   }

@@ -168,7 +168,7 @@ public final class SendCommand implements Callable<Integer> {
       return send(view, guest);
     } catch (IOException | RuntimeException e) {
       CliException told = explain(e, guest);
-      view.reportFailure(told);
+      view.reportFailure(e, Failures.describe(told));
       throw told;
     }
   }

@@ -58,7 +58,8 @@ public final class JsonReport {
     try {
       Files.writeString(Path.of(target), text);
     } catch (IOException e) {
-      throw new CliException("the report cannot be written to " + target + ": " + e.getMessage(), e);
+      throw new CliException(
+          "the report cannot be written to " + target + ": " + e.getMessage(), e);
     }
   }
 

@@ -15,8 +15,9 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A migration as JSON, with the shape, names and units of the answer to QEMU's {@code
- * query-migrate}: times in milliseconds, sizes in bytes, {@code mbps} in 10^6 bits per second. {@code
- * tracker} and {@code rounds} are Pageflux's own, as are some members of {@code compression}.
+ * query-migrate}: times in milliseconds, sizes in bytes, {@code mbps} in 10^6 bits per second.
+ * {@code tracker} and {@code rounds} are Pageflux's own, as are some members of {@code
+ * compression}.
  */
 public final class MigrationJson {
 
@@ -52,8 +53,10 @@ public final class MigrationJson {
    * {@return a migration that failed or was cancelled}
    *
    * @param last how it was when something was heard of it last; null if nothing was
+   * @param message why, for people
    */
-  public static ObjectNode failed(@Nullable MigrationInfo last, Throwable failure) {
+  public static ObjectNode failed(
+      @Nullable MigrationInfo last, Throwable failure, String message) {
     ObjectNode json = last == null ? JsonNodeFactory.instance.objectNode() : of(last);
     boolean cancelled =
         Failures.unwrap(failure) instanceof MigrationException e
@@ -61,7 +64,7 @@ public final class MigrationJson {
             && !e.isFromPeer();
     MigrationStatus status = cancelled ? MigrationStatus.CANCELLED : MigrationStatus.FAILED;
     json.put("status", status.qemuName());
-    json.put("error-desc", Failures.describe(failure));
+    json.put("error-desc", message);
     return json;
   }
 

@@ -39,8 +39,7 @@ public final class ProgressDisplay {
 
   /** {@return a display on standard error as it is} */
   public static ProgressDisplay onStandardError(PrintStream err) {
-    return new ProgressDisplay(
-        err, Terminal.canRewriteErrorLine(), Terminal.mayColourErrorLine());
+    return new ProgressDisplay(err, Terminal.canRewriteErrorLine(), Terminal.mayColourErrorLine());
   }
 
   /**
@@ -88,7 +87,10 @@ public final class ProgressDisplay {
       text.append('[').append("#".repeat(cells)).append(".".repeat(BAR_CELLS - cells)).append("] ");
     }
     text.append(String.format(Locale.ROOT, "%3d %%", (int) (done * 100)));
-    text.append(round == 0 ? "  " + info.path("status").asText() : "  round " + round);
+    if (round == 0) {
+      return text.append("  ").append(info.path("status").asText()).toString();
+    }
+    text.append("  round ").append(round);
     text.append("  ").append(Bytes.text(remaining)).append(" left");
     text.append("  ").append(Bytes.rate(ram.path("mbps").asDouble() * 1e6 / 8));
     return text.toString();

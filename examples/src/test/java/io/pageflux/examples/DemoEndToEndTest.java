@@ -1,0 +1,117 @@
+package io.pageflux.examples;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.regex.Matcher;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class DemoEndToEndTest {
+
+  // Slow enough to be interrupted in the first round.
+  private static final String[] SLOW = {"demo", "--size=64m", "--link-rate=2m", "--codec=none"};
+
+  @Test
+  void aRunningStoreArrivesWholeAndTheReportSaysSo() throws Exception {
+    Cli.Result result = Cli.run("demo", "--size=64m", "--dirty-rate=20m", "--run-after=100ms");
+
+    assertThat(result.messages()).isEmpty();
+    assertThat(result.exitCode()).isZero();
+    assertThat(result.stdout())
+        .contains("round", "last", "downtime", "xbzrle", "compression")
+        .contains("every one is sound, recent and in its place");
+  }
+
+  @Test
+  void theJsonReportIsAllThatGoesToStandardOutput() throws Exception {
+    Cli.Result result =
+        Cli.run("demo", "--size=32m", "--dirty-rate=10m", "--run-after=100ms", "--json");
+
+    assertThat(result.exitCode()).as("%s", result).isZero();
+    JsonNode json = new ObjectMapper().readTree(result.stdout());
+    assertThat(json.path("status").asText()).isEqualTo("completed");
+    assertThat(json.path("ram").path("total").asLong()).isEqualTo(32 << 20);
+    assertThat(json.path("demo").path("verified").asBoolean()).isTrue();
+    assertThat(json.path("verification").path("records").asLong()).isPositive();
+    assertThat(json.path("verification").path("updates").asLong()).isPositive();
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"none", "xbzrle", "zstd:3"})
+  void everyCodecWillDo(String codec, @TempDir Path folder) throws Exception {
+    Path report = folder.resolve("report.json");
+    Cli.Result result =
+        Cli.run(
+            "demo",
+            "--size=32m",
+            "--dirty-rate=10m",
+            "--run-after=50ms",
+            "--codec=" + codec,
+            "--json=" + report);
+
+    assertThat(result.exitCode()).as("%s", result).isZero();
+    JsonNode json = new ObjectMapper().readTree(Files.readString(report));
+    assertThat(json.path("demo").path("codec").asText()).isEqualTo(codec);
+    assertThat(json.has("xbzrle-cache")).isEqualTo(codec.contains("xbzrle"));
+    assertThat(json.has("compression")).isEqualTo(codec.contains("zstd"));
+  }
+
+  private static long[] pids(Cli demo) throws InterruptedException {
+    Matcher pids = demo.awaitLine("destination is process (\\d+), source is process (\\d+)");
+    return new long[] {Long.parseLong(pids.group(1)), Long.parseLong(pids.group(2))};
+  }
+
+  private static void assertNoneIsLeft(long... pids) {
+    for (long pid : pids) {
+      assertThat(ProcessHandle.of(pid).filter(ProcessHandle::isAlive)).isEmpty();
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"destination", "source"})
+  void aProcessThatDiesIsNamedAndTheOtherIsEnded(String which) throws Exception {
+    try (Cli demo = Cli.start(SLOW)) {
+      long[] pids = pids(demo);
+      ProcessHandle.of(pids[which.equals("destination") ? 0 : 1]).orElseThrow().destroyForcibly();
+
+      demo.result().isFailure(1, "the " + which + " process was ended by signal 9");
+      assertNoneIsLeft(pids);
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"INT", "TERM"})
+  void aSignalEndsBothProcessesInOrder(String signal) throws Exception {
+    try (Cli demo = Cli.start(SLOW)) {
+      long[] pids = pids(demo);
+      demo.signal(signal);
+
+      demo.result()
+          .isFailure(
+              signal.equals("INT") ? 130 : 143, "interrupted: the guest went on at the source");
+      assertNoneIsLeft(pids);
+    }
+  }
+
+  @Test
+  void theTwoProcessesDoNotOutliveTheOneThatStartedThem() throws Exception {
+    try (Cli demo = Cli.start(SLOW)) {
+      long[] pids = pids(demo);
+      var ends =
+          java.util.Arrays.stream(pids)
+              .mapToObj(pid -> ProcessHandle.of(pid).orElseThrow().onExit())
+              .toList();
+      demo.signal("KILL");
+      for (var end : ends) {
+        end.get(60, java.util.concurrent.TimeUnit.SECONDS);
+      }
+      assertNoneIsLeft(pids);
+    }
+  }
+}
