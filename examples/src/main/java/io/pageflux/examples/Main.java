@@ -1,5 +1,6 @@
 package io.pageflux.examples;
 
+import io.pageflux.examples.bench.BenchCommand;
 import io.pageflux.examples.cli.Console;
 import io.pageflux.examples.cli.Interruption;
 import io.pageflux.examples.cli.Logging;
@@ -39,6 +40,7 @@ public final class Main {
             new SendCommand(console),
             new ReceiveCommand(console),
             new InspectCommand(console),
+            new BenchCommand(console),
             new DemoSource(console),
             new DemoDestination(console)),
         args);

@@ -3,6 +3,7 @@ package io.pageflux.examples.bench;
 import java.util.Collection;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.Objects;
 import org.openjdk.jmh.results.IterationResult;
 import org.openjdk.jmh.results.RunResult;
 import org.openjdk.jmh.runner.Runner;
@@ -25,8 +26,8 @@ final class CodecBench {
   void run() {
     Map<String, Figures> zero = measure(ZeroTestBenchmark.class);
     for (String share : new String[] {"100", "35"}) {
-      Figures ours = zero.get("zeroTest/" + share);
-      Figures theirs = zero.get("mismatch/" + share);
+      Figures ours = figures(zero, "zeroTest/" + share);
+      Figures theirs = figures(zero, "mismatch/" + share);
       report.compare(
           "zero test, GB/s, " + share + " % zero pages",
           ours,
@@ -40,10 +41,14 @@ final class CodecBench {
       report.figure(
           "XBZRLE encoding, 1 % of the bytes changed (" + shape + ")",
           "GB/s",
-          xbzrle.get("encode/" + shape),
+          figures(xbzrle, "encode/" + shape),
           2.0,
           false);
     }
+  }
+
+  private static Figures figures(Map<String, Figures> measured, String name) {
+    return Objects.requireNonNull(measured.get(name), name);
   }
 
   private Map<String, Figures> measure(Class<?> benchmark) {

@@ -11,6 +11,8 @@ import io.pageflux.migration.OutgoingMigration;
 import io.pageflux.migration.OutgoingSpec;
 import io.pageflux.transport.tcp.TcpAcceptor;
 import io.pageflux.transport.tcp.TcpConnector;
+import io.pageflux.transport.tcp.TcpSpec;
+import io.pageflux.transport.tcp.TcpTransport;
 import java.time.Duration;
 import java.util.Objects;
 import java.util.function.UnaryOperator;
@@ -47,8 +49,9 @@ final class LoopbackMigration {
   /** Migrates. {@return the source's report} */
   static MigrationInfo run(
       GuestMemory source, GuestMemory destination, UnaryOperator<OutgoingSpec> customizer) {
-    TcpAcceptor acceptor = TcpEndpoints.acceptor();
-    TcpConnector connector = TcpEndpoints.connector(acceptor);
+    TcpAcceptor acceptor =
+        Objects.requireNonNull(TcpTransport.listen(TcpSpec.loopback(0)).block(LIMIT));
+    TcpConnector connector = TcpTransport.connector(TcpSpec.loopback(acceptor.port()));
     try {
       Mono<MigrationInfo> incoming =
           IncomingMigration.of(IncomingSpec.of(destination, Guest.passive(), acceptor)).run();
@@ -60,7 +63,7 @@ final class LoopbackMigration {
               .run();
       return Objects.requireNonNull(Mono.zip(outgoing, incoming).block(LIMIT)).getT1();
     } finally {
-      TcpEndpoints.dispose(acceptor, connector);
+      acceptor.dispose();
     }
   }
 

@@ -1,0 +1,72 @@
+package io.pageflux.examples.bench;
+
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.io.PrintStream;
+import java.lang.management.ManagementFactory;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * A large guest is migrated by a process that has 128 MiB of heap and 128 MiB of direct memory for
+ * both sides, to a destination that reads only 2 MB/s for a while.
+ */
+final class MemoryBench {
+
+  /** What the process may grow by while the destination is slow, in MiB. */
+  private static final double MAX_GROWTH_MIB = 32;
+
+  private final long sizeBytes;
+  private final PrintStream out;
+  private final BenchReport report;
+
+  MemoryBench(long sizeBytes, PrintStream out, BenchReport report) {
+    this.sizeBytes = sizeBytes;
+    this.out = out;
+    this.report = report;
+  }
+
+  void run() throws IOException, InterruptedException {
+    List<String> command = new ArrayList<>();
+    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    command.add("-Xmx128m");
+    command.add("-XX:MaxDirectMemorySize=128m");
+    command.add("-XX:+UseSerialGC");
+    command.add("--enable-native-access=ALL-UNNAMED");
+    command.add("--illegal-native-access=deny");
+    command.add("-cp");
+    command.add(ManagementFactory.getRuntimeMXBean().getClassPath());
+    command.add(MemoryBenchProcess.class.getName());
+    command.add(Long.toString(sizeBytes));
+    Process process =
+        new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
+    double growth = Double.NaN;
+    try (BufferedReader lines =
+        new BufferedReader(
+            new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8))) {
+      for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+        if (line.startsWith(MemoryBenchProcess.GROWTH)) {
+          growth = Double.parseDouble(line.substring(MemoryBenchProcess.GROWTH.length()));
+        } else {
+          out.println("  " + line);
+        }
+      }
+    } finally {
+      process.destroy();
+    }
+    int exitCode = process.waitFor();
+    if (exitCode != 0) {
+      throw new IOException("the migration of the large guest failed, exit code " + exitCode);
+    }
+    report.figure(
+        "memory that a destination of 2 MB/s costs, guest of %d MiB, -Xmx128m and 128 MiB direct"
+            .formatted(sizeBytes >> 20),
+        "MiB more of both sides, apart from the guest",
+        Figures.of(new double[] {growth}),
+        MAX_GROWTH_MIB,
+        true);
+  }
+}
