@@ -115,6 +115,17 @@ class BadInputEndToEndTest {
   }
 
   @Test
+  void aReceiverThatIsInterruptedBeforeAnybodyConnects() throws Exception {
+    Path copy = folder.resolve("copy");
+    try (Cli receiver = Cli.start("receive", "--listen=0", "--memory=" + copy, "--size=1m")) {
+      receiver.awaitLine("listening on");
+      receiver.signal("INT");
+      receiver.result().isFailure(130, "interrupted while waiting for a source");
+    }
+    assertThat(copy).doesNotExist();
+  }
+
+  @Test
   void aDestinationThatSpeaksSomethingElse() throws Exception {
     try (ServerSocket server = listen()) {
       Thread.ofVirtual().start(() -> answer(server, GARBAGE));

@@ -35,7 +35,8 @@ class LauncherTest {
           "readlink",
           "rm",
           "sed",
-          "touch");
+          "touch",
+          "true");
 
   @TempDir Path folder = Path.of("");
   private Path root = Path.of("");

@@ -17,6 +17,8 @@ import picocli.CommandLine.Option;
 /** What the demonstration can be told; its two processes are told the same. */
 final class DemoOptions {
 
+  private static final long DEFAULT_CACHE_BYTES = 64 << 20;
+
   @Option(
       names = "--size",
       paramLabel = "SIZE",
@@ -56,9 +58,9 @@ final class DemoOptions {
   @Option(
       names = "--xbzrle-cache",
       paramLabel = "SIZE",
-      defaultValue = "64m",
-      description = "Memory for sending deltas of pages (${DEFAULT-VALUE}).")
-  private ByteSize xbzrleCache = new ByteSize(0);
+      description =
+          "Memory for sending deltas of pages (a quarter of the guest's, but 64m at the least).")
+  private @Nullable ByteSize xbzrleCache;
 
   @Option(
       names = "--workers",
@@ -116,7 +118,9 @@ final class DemoOptions {
   }
 
   long xbzrleCacheBytes() {
-    return xbzrleCache.bytes();
+    return xbzrleCache == null
+        ? Math.max(DEFAULT_CACHE_BYTES, size.bytes() / 4)
+        : xbzrleCache.bytes();
   }
 
   int workers() {
@@ -153,7 +157,7 @@ final class DemoOptions {
     if (maxRounds < 1) {
       throw usage("--max-rounds must be 1 or more, but it was " + maxRounds);
     }
-    if (codec.xbzrle() && xbzrleCache.bytes() == 0) {
+    if (codec.xbzrle() && xbzrleCacheBytes() == 0) {
       throw usage("--xbzrle-cache must be more than 0; without xbzrle, give another --codec");
     }
   }
@@ -170,7 +174,7 @@ final class DemoOptions {
         "--writers=" + writers,
         "--link-rate=" + linkBytesPerSecond(),
         "--codec=" + codec,
-        "--xbzrle-cache=" + xbzrleCache.bytes(),
+        "--xbzrle-cache=" + xbzrleCacheBytes(),
         "--workers=" + workers,
         "--downtime-limit=" + downtimeLimit.toNanos() / 1000 + "us",
         "--max-rounds=" + maxRounds,

@@ -16,14 +16,14 @@ final class DemoReport {
 
   static String started(DemoOptions options, JsonNode guest, String pids) {
     long link = options.linkBytesPerSecond();
-    return "A key-value store of %s records in %s writes %s; %s; codec %s, link %s"
+    return "A key-value store of %s records in %s writes %s; codec %s, link %s.%n%s."
         .formatted(
             MigrationSummary.grouped(guest.path("records").asLong()),
             Bytes.text(options.sizeBytes()),
             Bytes.rate(options.dirtyBytesPerSecond()),
-            pids,
             options.codec(),
-            link == 0 ? "without limit" : Bytes.rate(link));
+            link == 0 ? "without limit" : Bytes.rate(link),
+            pids);
   }
 
   static void print(DemoOptions options, DemoRun.Result result, PrintStream out) {

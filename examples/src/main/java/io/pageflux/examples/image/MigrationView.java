@@ -9,6 +9,7 @@ import io.pageflux.examples.report.MigrationWatch;
 import io.pageflux.examples.report.ProgressDisplay;
 import io.pageflux.migration.MigrationEvent;
 import io.pageflux.migration.MigrationInfo;
+import io.pageflux.migration.MigrationStatus;
 import java.io.PrintStream;
 import org.jspecify.annotations.Nullable;
 import reactor.core.publisher.Flux;
@@ -20,6 +21,7 @@ final class MigrationView {
   private final JsonReport json;
   private final ProgressDisplay progress;
   private final MigrationWatch watch = new MigrationWatch(this::show);
+  private volatile MigrationStatus status = MigrationStatus.SETUP;
   private int round;
 
   /**
@@ -39,10 +41,22 @@ final class MigrationView {
 
   private void show(MigrationEvent event) {
     switch (event) {
+      case MigrationEvent.StatusChanged changed -> reached(changed.status());
       case MigrationEvent.RoundStarted started -> round = started.round();
       case MigrationEvent.Progress latest -> progress.show(MigrationJson.of(latest.info()), round);
       default -> {}
     }
+  }
+
+  private void reached(MigrationStatus next) {
+    if (next != MigrationStatus.FAILED && next != MigrationStatus.CANCELLED) {
+      status = next;
+    }
+  }
+
+  /** {@return how far the migration came} */
+  MigrationStatus reached() {
+    return status;
   }
 
   /**

@@ -13,6 +13,7 @@ import io.pageflux.memory.GuestMemory;
 import io.pageflux.migration.Guest;
 import io.pageflux.migration.IncomingMigration;
 import io.pageflux.migration.IncomingSpec;
+import io.pageflux.migration.MigrationStatus;
 import io.pageflux.transport.Acceptor;
 import io.pageflux.transport.Connection;
 import io.pageflux.transport.tcp.TcpSpec;
@@ -99,7 +100,7 @@ public final class ReceiveCommand implements Callable<Integer> {
     try {
       return receive(view);
     } catch (IOException | RuntimeException e) {
-      CliException told = explain(e);
+      CliException told = explain(e, view.reached());
       view.reportFailure(e, Failures.describe(told));
       throw told;
     }
@@ -166,11 +167,15 @@ public final class ReceiveCommand implements Callable<Integer> {
     };
   }
 
-  private CliException explain(Exception failure) {
+  private CliException explain(Exception failure, MigrationStatus reached) {
     if (console.interruption().requested()
         && Failures.unwrap(failure) instanceof MigrationException e
         && e.kind() == MigrationException.Kind.CANCELLED) {
-      return new CliException("interrupted: the guest goes on at the source", ExitCode.INTERRUPTED);
+      return new CliException(
+          reached == MigrationStatus.SETUP
+              ? "interrupted while waiting for a source"
+              : "interrupted: the guest goes on at the source",
+          ExitCode.INTERRUPTED);
     }
     return new CliException(Failures.describe(failure), failure);
   }
