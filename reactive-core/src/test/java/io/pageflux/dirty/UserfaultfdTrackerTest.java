@@ -10,10 +10,14 @@ import io.pageflux.internal.Linux;
 import io.pageflux.memory.GuestMemory;
 import io.pageflux.memory.MemoryPages;
 import io.pageflux.memory.PageSet;
+import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.channels.FileChannel;
+import java.nio.file.DirectoryStream;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import java.util.TreeSet;
@@ -279,6 +283,39 @@ class UserfaultfdTrackerTest {
       touch(memory, 0, 8192);
       assertThat(pages(collect(second, memory), 0)).containsExactly(2L);
     }
+  }
+
+  @Test
+  @SuppressWarnings("try") // To close it before its time, and again, is what is tested.
+  void noDescriptorIsLeftBehind() throws Exception {
+    try (GuestMemory memory = GuestMemory.builder().anonymous("ram", 1 << 20).build();
+        DirtyTracker tracker = DirtyTrackers.userfaultfd(memory);
+        DirtyTracker second = DirtyTrackers.userfaultfd(memory)) {
+      tracker.start();
+      tracker.start();
+      assertThatThrownBy(second::start).isInstanceOf(MigrationException.class);
+      assertThat(descriptors()).containsExactlyInAnyOrder("userfaultfd", "pagemap");
+      tracker.close();
+      assertThat(descriptors()).isEmpty();
+    }
+  }
+
+  private static List<String> descriptors() throws IOException {
+    List<String> found = new ArrayList<>();
+    try (DirectoryStream<Path> open = Files.newDirectoryStream(Path.of("/proc/self/fd"))) {
+      for (Path fd : open) {
+        if (!Files.isSymbolicLink(fd)) {
+          continue; // That of the listing itself.
+        }
+        String target = Files.readSymbolicLink(fd).toString();
+        for (String kind : List.of("userfaultfd", "pagemap")) {
+          if (target.contains(kind)) {
+            found.add(kind);
+          }
+        }
+      }
+    }
+    return found;
   }
 
   @Test
