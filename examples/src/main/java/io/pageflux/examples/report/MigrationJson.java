@@ -55,8 +55,7 @@ public final class MigrationJson {
    * @param last how it was when something was heard of it last; null if nothing was
    * @param message why, for people
    */
-  public static ObjectNode failed(
-      @Nullable MigrationInfo last, Throwable failure, String message) {
+  public static ObjectNode failed(@Nullable MigrationInfo last, Throwable failure, String message) {
     ObjectNode json = last == null ? JsonNodeFactory.instance.objectNode() : of(last);
     boolean cancelled =
         Failures.unwrap(failure) instanceof MigrationException e

@@ -5,6 +5,7 @@ import io.netty.channel.ChannelFuture;
 import io.netty.channel.ChannelFutureListener;
 import io.pageflux.transport.TransportBuffer;
 import java.nio.channels.ClosedChannelException;
+import java.util.Queue;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -13,6 +14,7 @@ import org.reactivestreams.Subscription;
 import reactor.core.CoreSubscriber;
 import reactor.core.publisher.MonoSink;
 import reactor.core.publisher.Operators;
+import reactor.util.concurrent.Queues;
 import reactor.util.context.Context;
 
 /**
@@ -22,9 +24,10 @@ import reactor.util.context.Context;
  * the middle, does not end while a silent source waits on a closed connection, and holds 128
  * buffers.
  *
- * <p>At most {@link #WINDOW} buffers are between the source and the kernel. A flush is a task of
- * its own behind the writes, one for all that came before it runs, so that small buffers share a
- * system call.
+ * <p>At most {@link #WINDOW} buffers are between the source and the kernel. They are written by a
+ * task on the event loop, whichever thread the source is on: a write from the event loop itself
+ * would overtake one that another thread has handed to it a moment before. One task writes all that
+ * is queued and flushes once, so that small buffers share a system call.
  */
 final class TcpOutbound implements CoreSubscriber<TransportBuffer>, ChannelFutureListener {
 
@@ -45,7 +48,11 @@ final class TcpOutbound implements CoreSubscriber<TransportBuffer>, ChannelFutur
   /** Writes that have not ended, and one for the source as long as it has not completed. */
   private final AtomicInteger unfinished = new AtomicInteger(1);
 
-  private final AtomicBoolean flushing = new AtomicBoolean();
+  private final Queue<TransportBuffer> queue = Queues.<TransportBuffer>get(WINDOW).get();
+
+  /** Not zero while a task that writes what is queued is due or at work. */
+  private final AtomicInteger writing = new AtomicInteger();
+
   private final AtomicBoolean ended = new AtomicBoolean();
   private volatile @Nullable Subscription upstream;
   private int written; // since the last request; only touched on the event loop
@@ -83,21 +90,56 @@ final class TcpOutbound implements CoreSubscriber<TransportBuffer>, ChannelFutur
       return;
     }
     unfinished.incrementAndGet();
+    if (queue.offer(buffer)) {
+      scheduleWriting();
+    } else {
+      buffer.release();
+      fail(new IllegalStateException("the source emits more than was requested"));
+    }
+  }
+
+  private void scheduleWriting() {
+    if (writing.getAndIncrement() != 0) {
+      return;
+    }
+    try {
+      channel.eventLoop().execute(this::writeQueued);
+    } catch (RejectedExecutionException e) {
+      // The event loop has ended, so nobody else is there to empty the queue.
+      fail(TcpFailures.broken(peer, SENDING, new ClosedChannelException()));
+      releaseQueued();
+    }
+  }
+
+  private void writeQueued() {
+    int missed = 1;
+    do {
+      for (TransportBuffer next = queue.poll(); next != null; next = queue.poll()) {
+        if (ended.get()) {
+          next.release();
+        } else {
+          write(next);
+        }
+      }
+      missed = writing.addAndGet(-missed);
+    } while (missed != 0);
+    channel.flush();
+  }
+
+  private void write(TransportBuffer buffer) {
     try {
       // From here on Netty releases the buffer, whatever happens.
       channel.write(OutboundBuffers.wrap(channel.alloc(), buffer)).addListener(this);
-      if (flushing.compareAndSet(false, true)) {
-        channel.eventLoop().execute(this::flush);
-      }
     } catch (RuntimeException e) {
-      // No memory to copy a heap buffer, or the event loop has ended.
+      // No memory to copy a heap buffer.
       fail(TcpFailures.broken(peer, SENDING, e));
     }
   }
 
-  private void flush() {
-    flushing.set(false); // first: what is written from now on needs another one
-    channel.flush();
+  private void releaseQueued() {
+    for (TransportBuffer left = queue.poll(); left != null; left = queue.poll()) {
+      left.release();
+    }
   }
 
   @Override
@@ -169,6 +211,9 @@ final class TcpOutbound implements CoreSubscriber<TransportBuffer>, ChannelFutur
       return false;
     }
     channel.closeFuture().removeListener(onClose);
+    if (!queue.isEmpty()) {
+      scheduleWriting(); // which releases them now
+    }
     return true;
   }
 
