@@ -26,20 +26,14 @@ public final class MigrationSummary {
     lines.add(
         ROUND.formatted(
             "round", "dirty pages", "zero", "whole", "delta", "unchanged", "sent", "time", "rate"));
-    int left = info.path("rounds").size();
-    int skip = Math.max(0, left - MOST_ROUNDS);
-    for (JsonNode round : info.path("rounds")) {
-      boolean first = left == info.path("rounds").size();
-      left--;
-      if (first || skip == 0) {
-        lines.add(round(round));
-      } else {
-        skip--;
+    JsonNode rounds = info.path("rounds");
+    int omitted = Math.max(0, rounds.size() - MOST_ROUNDS);
+    for (int i = 0; i < rounds.size(); i++) {
+      if (i == 0 || i > omitted) {
+        lines.add(round(rounds.path(i)));
+      } else if (i == omitted) {
+        lines.add("  ... %d rounds like these ...".formatted(omitted));
       }
-    }
-    int omitted = info.path("rounds").size() - (lines.size() - 1);
-    if (omitted > 0) {
-      lines.add(2, "  ... %d rounds like these ...".formatted(omitted));
     }
     return lines;
   }
