@@ -61,7 +61,10 @@ final class Lane {
           }
           Sender subscriber = new Sender(sink);
           sink.onCancel(subscriber::stop);
-          buffers.subscribe(subscriber);
+          // For what an operator of the source holds when it is cancelled.
+          buffers
+              .doOnDiscard(TransportBuffer.class, TransportBuffer::release)
+              .subscribe(subscriber);
         });
   }
 
@@ -70,8 +73,7 @@ final class Lane {
       @Override
       public void subscribe(CoreSubscriber<? super TransportBuffer> actual) {
         if (!receiveTaken.compareAndSet(false, true)) {
-          Operators.error(
-              actual, new IllegalStateException("receive() may be subscribed to once"));
+          Operators.error(actual, new IllegalStateException("receive() may be subscribed to once"));
           return;
         }
         actual.onSubscribe(new Demand());

@@ -226,10 +226,7 @@ public interface TransportContract {
         Sinks.Empty<Void> cancelled = Sinks.empty();
         Disposable sending =
             pair.first()
-                .send(
-                    source
-                        .buffers(100_000, 128 << 10)
-                        .doOnCancel(cancelled::tryEmitEmpty))
+                .send(source.buffers(100_000, 128 << 10).doOnCancel(cancelled::tryEmitEmpty))
                 .subscribe();
         digest.enough().block(PATIENCE);
         sending.dispose();
@@ -403,7 +400,8 @@ public interface TransportContract {
 
     acceptor().dispose();
     acceptor().dispose();
-    StepVerifier.create(unclaimed.receive().doOnNext(TransportBuffer::release).then().onErrorComplete())
+    StepVerifier.create(
+            unclaimed.receive().doOnNext(TransportBuffer::release).then().onErrorComplete())
         .expectComplete()
         .verify(PATIENCE);
     StepVerifier.create(acceptor().accept())

@@ -30,9 +30,7 @@ final class OutboundBuffers {
         return copy;
       }
       // Netty refuses to make a writable buffer of a read-only one, hence the second class.
-      return bytes.isReadOnly()
-          ? new LentReadOnly(allocator, buffer)
-          : new Lent(allocator, buffer);
+      return bytes.isReadOnly() ? new LentReadOnly(allocator, buffer) : new Lent(allocator, buffer);
     } catch (RuntimeException | Error e) {
       buffer.release();
       throw e;

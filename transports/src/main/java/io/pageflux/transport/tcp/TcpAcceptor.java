@@ -53,27 +53,27 @@ public final class TcpAcceptor implements Acceptor {
     AtomicReference<String> at = new AtomicReference<>(spec.address());
     AcceptQueue<Connection> queue = new AcceptQueue<>(at::get);
     return Mono.using(
-        loops::acquire,
-        loop ->
-            server(spec, address, loop)
-                .doOnConnection(
-                    accepted -> {
-                      Connection connection =
-                          new TcpConnection(accepted.channel(), spec, loops);
-                      if (!queue.offer(connection)) {
-                        connection.dispose();
-                      }
-                    })
-                .bind()
-                .map(
-                    server -> {
-                      loops.acquire();
-                      server.channel().closeFuture().addListener(closed -> loops.release());
-                      TcpAcceptor acceptor = new TcpAcceptor(server, queue);
-                      at.set(acceptor.address());
-                      return acceptor;
-                    }),
-        loop -> loops.release())
+            loops::acquire,
+            loop ->
+                server(spec, address, loop)
+                    .doOnConnection(
+                        accepted -> {
+                          Connection connection =
+                              new TcpConnection(accepted.channel(), spec, loops);
+                          if (!queue.offer(connection)) {
+                            connection.dispose();
+                          }
+                        })
+                    .bind()
+                    .map(
+                        server -> {
+                          loops.acquire();
+                          server.channel().closeFuture().addListener(closed -> loops.release());
+                          TcpAcceptor acceptor = new TcpAcceptor(server, queue);
+                          at.set(acceptor.address());
+                          return acceptor;
+                        }),
+            loop -> loops.release())
         .doOnDiscard(DisposableServer.class, DisposableServer::dispose);
   }
 

@@ -69,8 +69,9 @@ public final class TcpConnector implements Connector {
 
   private Mono<Connection> connectTo(InetAddress address) {
     return Mono.using(
-        loops::acquire, loop -> client(address, loop).connect().map(this::connection), loop ->
-            loops.release())
+            loops::acquire,
+            loop -> client(address, loop).connect().map(this::connection),
+            loop -> loops.release())
         .doOnDiscard(DisposableChannel.class, DisposableChannel::dispose);
   }
 

@@ -87,8 +87,7 @@ final class TcpFailures {
           "another socket listens on this port; stop the program that does, choose another port, or"
               + " port 0 for any that is free";
     } else if (text.contains("cannot assign")) {
-      why =
-          "that is not an address of this machine; give one that is, or 0.0.0.0 for all of them";
+      why = "that is not an address of this machine; give one that is, or 0.0.0.0 for all of them";
     } else if (text.contains("permission denied")) {
       why = "this user may not; choose a port above 1023";
     } else if (cause instanceof BindException

@@ -39,11 +39,7 @@ final class TcpLoops {
       // Not colocated: a connection made on one loop may be served by another.
       own =
           LoopResources.create(
-              threadPrefix,
-              LoopResources.DEFAULT_IO_SELECT_COUNT,
-              spec.eventLoops(),
-              true,
-              false);
+              threadPrefix, LoopResources.DEFAULT_IO_SELECT_COUNT, spec.eventLoops(), true, false);
     }
     return own;
   }

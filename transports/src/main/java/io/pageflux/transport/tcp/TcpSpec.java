@@ -78,8 +78,7 @@ public record TcpSpec(
 
   /** A spec with default settings. */
   public static TcpSpec of(String host, int port) {
-    return new TcpSpec(
-        host, port, CONNECT_TIMEOUT, true, EVENT_LOOPS, null, 0, 0, READ_BYTES);
+    return new TcpSpec(host, port, CONNECT_TIMEOUT, true, EVENT_LOOPS, null, 0, 0, READ_BYTES);
   }
 
   /** A spec with default settings, for this machine only. */
