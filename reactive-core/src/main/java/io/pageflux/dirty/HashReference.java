@@ -31,8 +31,8 @@ final class HashReference implements PageReference {
 
   // Every page is copied here before it is hashed: as fast as hashing it where it is, because the
   // copy stays in the cache, and the hash function reads bytes that do not change under it.
-  private final byte[] page;
-  private final MemorySegment pageSegment;
+  private final byte[] scratch;
+  private final MemorySegment scratchSegment;
 
   HashReference(GuestMemory memory) {
     this.hashes = new MemorySegment[memory.blocks().size()];
@@ -44,13 +44,13 @@ final class HashReference implements PageReference {
       arena.close();
       throw e;
     }
-    this.page = new byte[memory.layout().largestPageSizeBytes()];
-    this.pageSegment = MemorySegment.ofArray(page);
+    this.scratch = new byte[memory.layout().largestPageSizeBytes()];
+    this.scratchSegment = MemorySegment.ofArray(scratch);
   }
 
   private HashValue128 hash(MemorySegment segment, long offset, int bytes) {
-    MemorySegment.copy(segment, offset, pageSegment, 0, bytes);
-    return hasher.hashBytesTo128Bits(page, 0, bytes);
+    MemorySegment.copy(segment, offset, scratchSegment, 0, bytes);
+    return hasher.hashBytesTo128Bits(scratch, 0, bytes);
   }
 
   @Override

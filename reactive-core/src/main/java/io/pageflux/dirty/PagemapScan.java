@@ -102,9 +102,10 @@ final class PagemapScan implements AutoCloseable {
    * <p>The kernel says in {@code walk_end} how far it came, but only truly if it stopped because
    * the buffer was full. It gathers regions in batches of 512, notes {@code walk_end} when a batch
    * is full, and does not correct it if it then reaches the end of the range: the note may lie
-   * before regions that it reported afterwards. To go on from there would report pages twice, or
-   * for ever. So a buffer that is not full means that the range is done, and a full one that the
-   * next call begins behind all that is known to be done.
+   * before regions that it reported afterwards. To go on from there would walk them again and
+   * report again what was written meanwhile, without an end if the guest is fast. So a buffer that
+   * is not full means that the range is done, and a full one that the next call begins behind all
+   * that is known to be done.
    */
   static long resumeAt(int found, int capacity, long walkEnd, long lastRegionEnd, long end) {
     return found < capacity ? end : Math.max(walkEnd, lastRegionEnd);

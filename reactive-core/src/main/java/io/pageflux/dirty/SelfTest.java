@@ -4,6 +4,7 @@ import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 
 import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
+import io.pageflux.internal.ErrnoException;
 import io.pageflux.internal.Linux;
 import io.pageflux.memory.GuestMemory;
 import io.pageflux.memory.MemoryPages;
@@ -50,6 +51,9 @@ final class SelfTest {
     try (GuestMemory scratch = scratchLike(memory);
         DirtyTracker tracker = kind.apply(scratch)) {
       run(scratch, tracker);
+    } catch (ErrnoException e) {
+      throw MigrationException.of(
+          Kind.TRACKING, "no scratch memory for a tracker's self-test: " + e.getMessage(), e);
     }
   }
 

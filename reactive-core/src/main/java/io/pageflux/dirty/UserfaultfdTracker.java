@@ -22,6 +22,9 @@ import org.jspecify.annotations.Nullable;
  * <p>What is tracked are the machine's pages. A smaller guest page is reported with all that share
  * its machine page, a larger one if any of its machine pages was written.
  *
+ * <p>The methods exclude one another: a descriptor that is closed while a scan uses it may be
+ * somebody else's by the time of the next call.
+ *
  * <p><b>Memory:</b> 24 KiB outside the heap. The kernel needs a page table entry, 8 bytes, for each
  * page also of memory that was never touched: 2 MiB for 1 GiB.
  */
@@ -58,7 +61,7 @@ final class UserfaultfdTracker implements DirtyTracker {
   }
 
   @Override
-  public void start() {
+  public synchronized void start() {
     close();
     Preconditions.requireOpen(memory);
     Userfaultfd userfaultfd = Userfaultfd.open();
@@ -98,7 +101,7 @@ final class UserfaultfdTracker implements DirtyTracker {
   }
 
   @Override
-  public long collect(MemoryPages into) {
+  public synchronized long collect(MemoryPages into) {
     Preconditions.requireSameLayout(memory, into);
     Watch current = watch;
     if (current == null) {
@@ -142,7 +145,7 @@ final class UserfaultfdTracker implements DirtyTracker {
   }
 
   @Override
-  public void close() {
+  public synchronized void close() {
     Watch current = watch;
     if (current == null) {
       return;

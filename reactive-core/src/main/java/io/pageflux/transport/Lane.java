@@ -61,7 +61,10 @@ final class Lane {
           }
           Sender subscriber = new Sender(sink);
           sink.onCancel(subscriber::stop);
-          buffers.subscribe(subscriber);
+          // For what an operator of the source holds when it is cancelled.
+          buffers
+              .doOnDiscard(TransportBuffer.class, TransportBuffer::release)
+              .subscribe(subscriber);
         });
   }
 

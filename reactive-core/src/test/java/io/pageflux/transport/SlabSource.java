@@ -14,6 +14,7 @@ import java.util.concurrent.atomic.AtomicLong;
 import java.util.zip.CRC32C;
 import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
+import reactor.core.scheduler.Schedulers;
 
 /**
  * Sends random bytes out of the slabs of a small pool, and knows how many of its buffers are out,
@@ -35,11 +36,12 @@ public final class SlabSource implements AutoCloseable {
     this.random = new SplittableRandom(seed);
   }
 
-  /** Buffers of random sizes up to a limit. */
+  /** Buffers of random sizes up to a limit, made on a thread of their own. */
   public Flux<TransportBuffer> buffers(int count, int maxBytes) {
     // One slab at a time is acquired: concatMap with prefetch 0 loses none when it is cancelled.
     return Flux.range(0, count)
         .concatMap(i -> pool.acquire().map(lease -> fill(lease, maxBytes)), 0)
+        .subscribeOn(Schedulers.boundedElastic())
         .doOnRequest(n -> requested.accumulateAndGet(n, Math::addExact))
         .doOnDiscard(Lease.class, Lease::release);
   }

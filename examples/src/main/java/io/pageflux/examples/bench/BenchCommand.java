@@ -74,10 +74,7 @@ public final class BenchCommand implements Callable<Integer> {
       description = "How often each thing is measured (default: ${DEFAULT-VALUE}).")
   private int repeat = 5;
 
-  @Option(
-      names = "--json",
-      paramLabel = "FILE",
-      description = "Write the results to a file, too.")
+  @Option(names = "--json", paramLabel = "FILE", description = "Write the results to a file, too.")
   private @Nullable Path json;
 
   /** Makes the command. */

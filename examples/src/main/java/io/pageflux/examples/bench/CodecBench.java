@@ -62,7 +62,9 @@ final class CodecBench {
                       .warmupTime(TimeValue.milliseconds(700))
                       .measurementIterations(Math.max(3, repeat))
                       .measurementTime(TimeValue.milliseconds(700))
-                      .jvmArgsAppend("--enable-native-access=ALL-UNNAMED")
+                      .jvmArgsAppend(
+                          "--enable-native-access=ALL-UNNAMED",
+                          "--sun-misc-unsafe-memory-access=allow") // for JMH itself
                       .verbosity(VerboseMode.SILENT)
                       .build())
               .run();

@@ -46,8 +46,11 @@ final class TcpConnection implements Connection {
           }
           TcpOutbound outbound = new TcpOutbound(channel, inbound, peer, sink);
           sink.onCancel(outbound::cancel);
+          // For what an operator of the source holds when it is cancelled.
+          Flux<TransportBuffer> source =
+              buffers.doOnDiscard(TransportBuffer.class, TransportBuffer::release);
           try {
-            channel.eventLoop().execute(() -> buffers.subscribe(outbound));
+            channel.eventLoop().execute(() -> source.subscribe(outbound));
           } catch (RejectedExecutionException e) {
             sink.error(TcpFailures.broken(peer, "sending", new ClosedChannelException()));
           }

@@ -34,6 +34,13 @@ import reactor.util.concurrent.Queues;
  */
 final class TcpInbound extends ChannelInboundHandlerAdapter implements Subscription {
 
+  /** Whether the event loop looks after the channel, see {@link #pause()}. */
+  private enum Registration {
+    ACTIVE,
+    PAUSING,
+    PAUSED
+  }
+
   private final Channel channel;
   private final String peer;
   private final AtomicBoolean taken = new AtomicBoolean();
@@ -49,6 +56,7 @@ final class TcpInbound extends ChannelInboundHandlerAdapter implements Subscript
   private volatile boolean cancelled;
   private volatile boolean disposed;
   private volatile boolean reading; // asked for, and not come yet
+  private volatile Registration registration = Registration.ACTIVE;
   private boolean ended; // only touched in the drain
 
   TcpInbound(Channel channel, String peer) {
@@ -71,11 +79,16 @@ final class TcpInbound extends ChannelInboundHandlerAdapter implements Subscript
     };
   }
 
-  /** Says that the connection broke; the receiver gets the error when the channel closes. */
+  /** Says why the connection broke; the receiver gets the error when the channel closes. */
   void fail(Throwable cause) {
     if (failure == null) {
-      failure = TcpFailures.broken(peer, "receiving", cause);
+      failure = cause;
     }
+  }
+
+  /** {@return why the connection broke, or null if it was closed in an orderly way, or is open} */
+  @Nullable Throwable failure() {
+    return failure;
   }
 
   /** This side closes: what was not delivered is released, and the receiver ends. */
@@ -105,7 +118,22 @@ final class TcpInbound extends ChannelInboundHandlerAdapter implements Subscript
 
   @Override
   public void handlerAdded(ChannelHandlerContext ctx) {
-    closed = !channel.isActive();
+    // Behind the exception that says why, if there is one.
+    channel
+        .closeFuture()
+        .addListener(
+            future -> {
+              try {
+                channel.eventLoop().execute(this::channelClosed);
+              } catch (RejectedExecutionException e) {
+                channelClosed();
+              }
+            });
+    schedule();
+  }
+
+  private void channelClosed() {
+    closed = true;
     schedule();
   }
 
@@ -118,18 +146,32 @@ final class TcpInbound extends ChannelInboundHandlerAdapter implements Subscript
   }
 
   @Override
-  public void channelInactive(ChannelHandlerContext ctx) {
-    closed = true;
-    schedule();
-    ctx.fireChannelInactive();
-  }
-
-  @Override
   public void exceptionCaught(ChannelHandlerContext ctx, Throwable cause) {
-    if (cause != InboundReads.NO_DEMAND) {
+    if (cause == InboundReads.NO_DEMAND) {
+      pause();
+    } else {
       fail(cause);
       ctx.close();
     }
+  }
+
+  /**
+   * Takes the channel off its event loop until there is demand. With nothing more to wait for,
+   * Netty (4.2.18) has removed the socket from epoll and cannot put it back; but registering the
+   * channel anew does.
+   */
+  private void pause() {
+    if (registration != Registration.ACTIVE) {
+      return;
+    }
+    registration = Registration.PAUSING;
+    channel
+        .deregister()
+        .addListener(
+            future -> {
+              registration = Registration.PAUSED;
+              schedule();
+            });
   }
 
   private void schedule() {
@@ -173,9 +215,8 @@ final class TcpInbound extends ChannelInboundHandlerAdapter implements Subscript
       while ((buffer = queue.poll()) != null) {
         buffer.release();
       }
-    } else if (queue.isEmpty() && !last && !reading) {
-      reading = true;
-      channel.read();
+    } else if (queue.isEmpty() && !last && channel.isActive()) {
+      read();
     }
     if (actual != null && !ended && (disposed || (last && queue.isEmpty()))) {
       ended = true;
@@ -185,8 +226,18 @@ final class TcpInbound extends ChannelInboundHandlerAdapter implements Subscript
       } else if (disposed || broken == null) {
         actual.onComplete();
       } else {
-        actual.onError(broken);
+        actual.onError(TcpFailures.broken(peer, "receiving", broken));
       }
+    }
+  }
+
+  private void read() {
+    if (registration == Registration.PAUSED) {
+      registration = Registration.ACTIVE;
+      channel.eventLoop().register(channel).addListener(future -> schedule());
+    } else if (registration == Registration.ACTIVE && !reading && channel.isRegistered()) {
+      reading = true;
+      channel.read();
     }
   }
 }
