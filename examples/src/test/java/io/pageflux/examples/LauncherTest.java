@@ -24,7 +24,6 @@ class LauncherTest {
 
   private static final List<String> TOOLS =
       List.of(
-          "bash",
           "cat",
           "dirname",
           "find",
@@ -58,7 +57,7 @@ class LauncherTest {
         StandardCopyOption.COPY_ATTRIBUTES);
     bin = Files.createDirectories(folder.resolve("bin"));
     for (String tool : TOOLS) {
-      Files.createSymbolicLink(bin.resolve(tool), which(tool));
+      script(bin.resolve(tool), "exec '%s' \"$@\"".formatted(which(tool)));
     }
     jdk = makeJdk(folder.resolve("a jdk"), "25.0.1");
     built = folder.resolve("built");
@@ -79,7 +78,7 @@ class LauncherTest {
   }
 
   private static Path script(Path path, String text) throws IOException {
-    Files.writeString(path, "#!/usr/bin/env bash\n" + text + "\n");
+    Files.writeString(path, "#!" + which("bash") + "\n" + text + "\n");
     return Files.setPosixFilePermissions(path, PosixFilePermissions.fromString("rwxr-xr-x"));
   }
 
@@ -95,7 +94,7 @@ class LauncherTest {
 
   private Result launch(Path script, Map<String, String> environment, String... arguments)
       throws Exception {
-    List<String> command = new ArrayList<>(List.of(bin.resolve("bash").toString()));
+    List<String> command = new ArrayList<>(List.of(which("bash").toString()));
     command.add(script.toString());
     command.addAll(List.of(arguments));
     Path out = folder.resolve("out");
