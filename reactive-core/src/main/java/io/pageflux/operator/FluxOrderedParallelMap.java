@@ -2,7 +2,6 @@ package io.pageflux.operator;
 
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
-import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.atomic.AtomicIntegerFieldUpdater;
 import java.util.concurrent.atomic.AtomicLongFieldUpdater;
 import java.util.function.Consumer;
@@ -76,7 +75,8 @@ final class FluxOrderedParallelMap<T> extends FluxOperator<T, T> {
    * <p>After a cancel or an error only the drain empties {@code order}; each slot's state decides
    * whether the drain or the rail that has it in hands releases its element.
    */
-  private static final class Main<T> implements CoreSubscriber<T>, Subscription, Scannable {
+  private static final class Main<T>
+      implements CoreSubscriber<T>, Subscription, Scannable, OrderedRail.Owner<T> {
 
     @SuppressWarnings("rawtypes")
     private static final AtomicIntegerFieldUpdater<Main> WIP =
@@ -91,9 +91,9 @@ final class FluxOrderedParallelMap<T> extends FluxOperator<T, T> {
     private final int inFlight;
     private final Predicate<? super T> concerns;
     private final Consumer<? super T> release;
-    private final Rail<T>[] rails;
-    private final Queue<Slot<T>> order;
-    private final Queue<Slot<T>> tasks = new ConcurrentLinkedQueue<>();
+    private final OrderedRail<T>[] rails;
+    private final Queue<OrderedSlot<T>> order;
+    private final Queue<OrderedSlot<T>> tasks = new ConcurrentLinkedQueue<>();
 
     private @Nullable Subscription upstream;
     private volatile int wip;
@@ -112,10 +112,10 @@ final class FluxOrderedParallelMap<T> extends FluxOperator<T, T> {
       this.inFlight = operator.inFlight;
       this.concerns = operator.concerns;
       this.release = operator.release;
-      this.order = Queues.<Slot<T>>get(operator.inFlight).get();
-      this.rails = new Rail[operator.parallelism];
+      this.order = Queues.<OrderedSlot<T>>get(operator.inFlight).get();
+      this.rails = new OrderedRail[operator.parallelism];
       for (int i = 0; i < rails.length; i++) {
-        rails[i] = new Rail<>(this, operator.scheduler, operator.workers);
+        rails[i] = new OrderedRail<>(this, operator.scheduler, operator.workers);
       }
     }
 
@@ -152,7 +152,7 @@ final class FluxOrderedParallelMap<T> extends FluxOperator<T, T> {
         fail(Operators.onOperatorError(upstream, e, context));
         return;
       }
-      Slot<T> slot = new Slot<>(element, !toWork);
+      OrderedSlot<T> slot = new OrderedSlot<>(element, !toWork);
       if (!order.offer(slot)) {
         discard(element);
         fail(
@@ -164,7 +164,7 @@ final class FluxOrderedParallelMap<T> extends FluxOperator<T, T> {
       }
       if (toWork) {
         tasks.add(slot);
-        for (Rail<T> rail : rails) {
+        for (OrderedRail<T> rail : rails) {
           if (rail.wake()) {
             break;
           }
@@ -221,12 +221,14 @@ final class FluxOrderedParallelMap<T> extends FluxOperator<T, T> {
       }
     }
 
-    void discard(T element) {
+    @Override
+    public void discard(T element) {
       release.accept(element);
       Operators.onDiscard(element, context);
     }
 
-    void drain() {
+    @Override
+    public void drain() {
       if (WIP.getAndIncrement(this) != 0) {
         return;
       }
@@ -247,7 +249,7 @@ final class FluxOrderedParallelMap<T> extends FluxOperator<T, T> {
         }
         // Before the queue is looked at: an element offered before "done" must be seen after it.
         boolean wasDone = done;
-        Slot<T> slot = order.peek();
+        OrderedSlot<T> slot = order.peek();
         if (slot == null) {
           if (wasDone) {
             end(error);
@@ -294,7 +296,7 @@ final class FluxOrderedParallelMap<T> extends FluxOperator<T, T> {
 
     private void abandonAll() {
       tasks.clear();
-      for (Slot<T> slot = order.poll(); slot != null; slot = order.poll()) {
+      for (OrderedSlot<T> slot = order.poll(); slot != null; slot = order.poll()) {
         if (slot.abandon()) {
           discard(slot.element());
         }
@@ -303,16 +305,18 @@ final class FluxOrderedParallelMap<T> extends FluxOperator<T, T> {
     }
 
     private void closeRails() {
-      for (Rail<T> rail : rails) {
+      for (OrderedRail<T> rail : rails) {
         rail.close();
       }
     }
 
-    @Nullable Slot<T> nextTask() {
+    @Override
+    public @Nullable OrderedSlot<T> nextTask() {
       return tasks.poll();
     }
 
-    boolean hasTask() {
+    @Override
+    public boolean hasTask() {
       return !tasks.isEmpty();
     }
 
@@ -339,169 +343,6 @@ final class FluxOrderedParallelMap<T> extends FluxOperator<T, T> {
         return Attr.RunStyle.ASYNC;
       }
       return null;
-    }
-  }
-
-  /** An element's place in the order, and how far it is. */
-  private static final class Slot<T> {
-
-    private static final int WAITING = 0;
-    private static final int IN_HANDS = 1;
-    private static final int SETTLED = 2;
-    private static final int ABANDONED = 3;
-
-    @SuppressWarnings("rawtypes")
-    private static final AtomicIntegerFieldUpdater<Slot> STATE =
-        AtomicIntegerFieldUpdater.newUpdater(Slot.class, "state");
-
-    // Written before the state becomes SETTLED, read after it.
-    private T element;
-    private @Nullable Throwable failure;
-    private volatile int state;
-
-    Slot(T element, boolean settled) {
-      this.element = element;
-      this.state = settled ? SETTLED : WAITING;
-    }
-
-    boolean isSettled() {
-      return state == SETTLED;
-    }
-
-    T element() {
-      return element;
-    }
-
-    @Nullable Throwable failure() {
-      return failure;
-    }
-
-    /** A rail takes the element. {@return false if it was abandoned} */
-    boolean take() {
-      return STATE.compareAndSet(this, WAITING, IN_HANDS);
-    }
-
-    /** The rail is done with it. {@return false if it was abandoned: the rail releases it} */
-    boolean settle(T result) {
-      element = result;
-      return STATE.compareAndSet(this, IN_HANDS, SETTLED);
-    }
-
-    /** The rail failed, and has released it. */
-    void fail(Throwable e) {
-      failure = e;
-      STATE.compareAndSet(this, IN_HANDS, SETTLED);
-    }
-
-    /** Nobody will emit it. {@return whether the caller is to release it} */
-    boolean abandon() {
-      int before = STATE.getAndSet(this, ABANDONED);
-      return before == WAITING || before == SETTLED && failure == null;
-    }
-  }
-
-  /** One worker and the thread that it has now and then. */
-  private static final class Rail<T> implements Runnable {
-
-    private static final int RESTING = 0;
-    private static final int AT_WORK = 1;
-    private static final int CLOSED = 2;
-
-    @SuppressWarnings("rawtypes")
-    private static final AtomicIntegerFieldUpdater<Rail> STATE =
-        AtomicIntegerFieldUpdater.newUpdater(Rail.class, "state");
-
-    private final Main<T> main;
-    private final Scheduler.Worker thread;
-    private final Supplier<? extends OrderedParallelMap.Worker<T>> maker;
-    private volatile int state;
-    private volatile boolean toClose;
-    // Touched only by who brought the state from RESTING to AT_WORK or CLOSED.
-    private OrderedParallelMap.@Nullable Worker<T> worker;
-
-    Rail(
-        Main<T> main, Scheduler scheduler, Supplier<? extends OrderedParallelMap.Worker<T>> maker) {
-      this.main = main;
-      this.thread = scheduler.createWorker();
-      this.maker = maker;
-    }
-
-    /** Sets the rail to work if it rests. {@return whether it did} */
-    boolean wake() {
-      if (!STATE.compareAndSet(this, RESTING, AT_WORK)) {
-        return false;
-      }
-      try {
-        thread.schedule(this);
-      } catch (RejectedExecutionException e) {
-        // The scheduler is gone. The task's own slot carries the news.
-        Slot<T> slot = main.nextTask();
-        if (slot != null && slot.take()) {
-          main.discard(slot.element());
-          slot.fail(e);
-        }
-        rest();
-        main.drain();
-      }
-      return true;
-    }
-
-    @Override
-    public void run() {
-      do {
-        for (Slot<T> slot = main.nextTask(); slot != null; slot = main.nextTask()) {
-          if (slot.take()) {
-            work(slot);
-            main.drain();
-          }
-        }
-        rest();
-        // A task that came between the last look and the rest found no rail at rest, perhaps.
-      } while (!toClose && main.hasTask() && STATE.compareAndSet(this, RESTING, AT_WORK));
-    }
-
-    private void work(Slot<T> slot) {
-      T element = slot.element();
-      try {
-        OrderedParallelMap.Worker<T> mine = worker;
-        if (mine == null) {
-          mine = maker.get();
-          worker = mine;
-        }
-        T result = mine.apply(element);
-        if (!slot.settle(result)) {
-          main.discard(result);
-        }
-      } catch (Throwable e) {
-        main.discard(element);
-        slot.fail(e);
-        if (e instanceof VirtualMachineError fatal) {
-          main.drain();
-          throw fatal;
-        }
-      }
-    }
-
-    private void rest() {
-      state = RESTING;
-      if (toClose) {
-        closeIfResting();
-      }
-    }
-
-    void close() {
-      toClose = true;
-      closeIfResting();
-    }
-
-    private void closeIfResting() {
-      if (STATE.compareAndSet(this, RESTING, CLOSED)) {
-        OrderedParallelMap.Worker<T> mine = worker;
-        if (mine != null) {
-          mine.close();
-        }
-        thread.dispose();
-      }
     }
   }
 }
