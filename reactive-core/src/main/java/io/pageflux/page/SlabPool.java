@@ -32,6 +32,7 @@ public final class SlabPool implements AutoCloseable {
   private final Arena arena = Arena.ofShared();
 
   // All below is guarded by this pool's monitor.
+  // A stack: the slab that was released last is still in the processor's cache.
   private final ArrayDeque<Slab> free;
   private final ArrayDeque<Waiter> waiters = new ArrayDeque<>();
   private final Set<Lease> outstanding = Collections.newSetFromMap(new IdentityHashMap<>());
@@ -166,7 +167,7 @@ public final class SlabPool implements AutoCloseable {
         }
         waiter = waiters.poll();
         if (waiter == null) {
-          free.add(slab);
+          free.push(slab);
           if (outstanding.isEmpty() && !idleListeners.isEmpty()) {
             idle = idleListeners.toArray(Runnable[]::new);
             idleListeners.clear();

@@ -68,6 +68,13 @@ public final class BenchCommand implements Callable<Integer> {
   private ByteSize memorySize = new ByteSize(4L << 30);
 
   @Option(
+      names = "--batch",
+      paramLabel = "SIZE",
+      defaultValue = "256k",
+      description = "How much of the guest one batch holds (default: ${DEFAULT-VALUE}).")
+  private ByteSize batch = new ByteSize(256 << 10);
+
+  @Option(
       names = "--repeat",
       paramLabel = "N",
       defaultValue = "5",
@@ -90,7 +97,7 @@ public final class BenchCommand implements Callable<Integer> {
         "%d processors, Java %s%n",
         Runtime.getRuntime().availableProcessors(), Runtime.version().feature());
     if (only.contains(Part.THROUGHPUT)) {
-      new ThroughputBench(size.bytes(), repeat, report).run();
+      new ThroughputBench(size.bytes(), Math.toIntExact(batch.bytes()), repeat, report).run();
     }
     if (only.contains(Part.MEMORY)) {
       new MemoryBench(memorySize.bytes(), out, report).run();

@@ -3,6 +3,7 @@ package io.pageflux.examples.bench;
 import io.pageflux.memory.GuestMemory;
 import io.pageflux.migration.CompressionSpec;
 import io.pageflux.migration.OutgoingSpec;
+import io.pageflux.page.BatchGeometry;
 import java.io.IOException;
 import java.util.function.UnaryOperator;
 
@@ -10,11 +11,13 @@ import java.util.function.UnaryOperator;
 final class ThroughputBench {
 
   private final long sizeBytes;
+  private final BatchGeometry geometry;
   private final int repeat;
   private final BenchReport report;
 
-  ThroughputBench(long sizeBytes, int repeat, BenchReport report) {
+  ThroughputBench(long sizeBytes, int batchBytes, int repeat, BenchReport report) {
     this.sizeBytes = sizeBytes;
+    this.geometry = new BatchGeometry(batchBytes / 4096, batchBytes);
     this.repeat = repeat;
     this.report = report;
   }
@@ -35,7 +38,8 @@ final class ThroughputBench {
   }
 
   private void raw(GuestMemory source, GuestMemory destination, long nonZero) throws IOException {
-    UnaryOperator<OutgoingSpec> spec = s -> s.withXbzrle(null).withCompression(null);
+    UnaryOperator<OutgoingSpec> spec =
+        s -> s.withGeometry(geometry).withXbzrle(null).withCompression(null);
     double[] ours = new double[repeat];
     double[] plain = new double[repeat];
     for (int i = -1; i < repeat; i++) {
@@ -58,7 +62,7 @@ final class ThroughputBench {
 
   private void compressed(GuestMemory source, GuestMemory destination) {
     UnaryOperator<OutgoingSpec> spec =
-        s -> s.withXbzrle(null).withCompression(new CompressionSpec(1, 2));
+        s -> s.withGeometry(geometry).withXbzrle(null).withCompression(new CompressionSpec(1, 2));
     double[] ours = new double[repeat];
     double[] single = new double[repeat];
     double ratio = 0;
