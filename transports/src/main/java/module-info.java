@@ -1,9 +1,19 @@
-/** Transports for Pageflux on reactor-netty. */
+/**
+ * Transports for Pageflux on reactor-netty.
+ *
+ * <p>Some of Netty's modules are required only because reactor-netty, an automatic module, cannot
+ * say itself what it needs. On the module path epoll is used if its modules are added: {@code
+ * --add-modules io.netty.transport.classes.epoll,io.netty.transport.epoll.linux.x86_64}; else NIO
+ * serves.
+ */
 module io.pageflux.transports {
   requires transitive io.pageflux.core;
   requires transitive reactor.netty.core;
   requires io.netty.buffer;
   requires io.netty.common;
+  requires io.netty.handler;
+  requires io.netty.handler.proxy;
+  requires io.netty.resolver.dns;
   requires io.netty.resolver;
   requires io.netty.transport;
   requires static transitive org.jspecify;

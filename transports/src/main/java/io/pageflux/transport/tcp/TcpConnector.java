@@ -22,7 +22,7 @@ import reactor.netty.tcp.TcpClient;
  * with the last of its connections, unless the spec brought them.
  *
  * <p>A connection buffers, besides what the {@link Connection} says, in the kernel: see {@code
- * net.ipv4.tcp_wmem} and {@code tcp_rmem}. Its send has at most 32 buffers between the source and
+ * net.ipv4.tcp_wmem} and {@code tcp_rmem}. Its send has at most 16 buffers between the source and
  * the kernel, of whatever size the source makes them; a slab pool bounds that further. Its receive
  * holds one buffer of {@link TcpSpec#readBytes()} that nobody has asked for yet.
  *

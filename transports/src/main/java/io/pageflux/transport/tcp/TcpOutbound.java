@@ -33,7 +33,7 @@ import reactor.util.context.Context;
 final class TcpOutbound implements CoreSubscriber<TransportBuffer>, ChannelFutureListener {
 
   /** How many buffers are requested and not yet written, at the most. */
-  static final int WINDOW = 32;
+  static final int WINDOW = 16;
 
   /** Asked for at a time: a request may cost the source a hop to another thread. */
   private static final int REFILL = WINDOW / 4;

@@ -42,7 +42,7 @@ public record TcpSpec(
 
   private static final Duration CONNECT_TIMEOUT = Duration.ofSeconds(10);
   private static final int EVENT_LOOPS = 2;
-  private static final int READ_BYTES = 256 << 10;
+  private static final int READ_BYTES = 128 << 10;
 
   /**
    * Checks the values.
