@@ -10,6 +10,9 @@ import java.util.function.UnaryOperator;
 /** How fast a round goes over loopback, raw and compressed, beside its rivals. */
 final class ThroughputBench {
 
+  /** Rounds that are not counted, for the compiler. */
+  private static final int WARM_UP = 3;
+
   private final long sizeBytes;
   private final BatchGeometry geometry;
   private final int repeat;
@@ -26,14 +29,18 @@ final class ThroughputBench {
     return GuestMemory.builder().anonymous("ram", bytes).build();
   }
 
-  void run() throws IOException {
+  void run(boolean raw, boolean compressed) throws IOException {
     try (GuestMemory source = memory(sizeBytes);
         GuestMemory destination = memory(sizeBytes)) {
       long nonZero = GuestContents.fill(source.block(0), 1);
       // Other contents, so that every page is written to, and none of it for the first time.
       GuestContents.fill(destination.block(0), 2);
-      raw(source, destination, nonZero);
-      compressed(source, destination);
+      if (raw) {
+        raw(source, destination, nonZero);
+      }
+      if (compressed) {
+        compressed(source, destination);
+      }
     }
   }
 
@@ -42,7 +49,7 @@ final class ThroughputBench {
         s -> s.withGeometry(geometry).withXbzrle(null).withCompression(null);
     double[] ours = new double[repeat];
     double[] plain = new double[repeat];
-    for (int i = -1; i < repeat; i++) {
+    for (int i = -WARM_UP; i < repeat; i++) {
       double mine = LoopbackMigration.firstRoundSeconds(source, destination, spec);
       double theirs =
           PlainCopy.seconds(source.block(0).segment(), destination.block(0).segment(), nonZero);
@@ -66,7 +73,7 @@ final class ThroughputBench {
     double[] ours = new double[repeat];
     double[] single = new double[repeat];
     double ratio = 0;
-    for (int i = -1; i < repeat; i++) {
+    for (int i = -WARM_UP; i < repeat; i++) {
       double mine = LoopbackMigration.firstRoundSeconds(source, destination, spec);
       SingleCoreZstd.Result theirs =
           SingleCoreZstd.measure(source.block(0).segment(), 1, 128L << 20);
