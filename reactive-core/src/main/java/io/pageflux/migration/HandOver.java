@@ -51,9 +51,14 @@ final class HandOver {
     }
   }
 
-  /** The destination says that the guest runs there. */
-  void taken() {
-    state.compareAndSet(State.COMMITTED, State.DESTINATION);
+  /** The destination says that the guest runs there. {@return false if it was not given up} */
+  boolean taken() {
+    return state.compareAndSet(State.COMMITTED, State.DESTINATION);
+  }
+
+  /** {@return whether the guest runs at the destination} */
+  boolean isTaken() {
+    return state.get() == State.DESTINATION;
   }
 
   /** {@return whether the guest was given up, and nobody here knows whether it runs} */

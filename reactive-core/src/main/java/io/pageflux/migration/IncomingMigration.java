@@ -43,7 +43,8 @@ public final class IncomingMigration {
    *
    * <p><b>Demand:</b> as {@link OutgoingMigration#events()}.
    *
-   * <p><b>Discard and cancel:</b> cancelling stops the migration; the guest is not started.
+   * <p><b>Discard and cancel:</b> cancelling stops the migration as the stop of {@link
+   * #events(Mono)} does, but tells nobody when that is done.
    *
    * @return ends with {@link MigrationEvent.Completed}, or in error
    */
@@ -56,12 +57,13 @@ public final class IncomingMigration {
    *
    * @param stop when this completes or emits, the migration stops: the source is told, everything
    *     is freed, and then the flux ends with an error of kind {@code CANCELLED}. Once the guest
-   *     has been started it has no effect any more.
+   *     is being started it has no effect any more.
    * @return as {@link #events()}
    */
   public Flux<MigrationEvent> events(Mono<?> stop) {
     Objects.requireNonNull(stop, "stop");
-    return MigrationRun.events(sink -> new IncomingSession(spec, stop, sink).run());
+    return MigrationRun.events(
+        stop, (events, stopped) -> new IncomingSession(spec, stopped, events).run());
   }
 
   /** Receives a guest. {@return the migration as it was at its end} */

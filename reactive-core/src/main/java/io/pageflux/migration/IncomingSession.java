@@ -6,10 +6,12 @@ import io.pageflux.codec.DeltaDecoder;
 import io.pageflux.codec.PageLoader;
 import io.pageflux.codec.ZstdBatchDecompressor;
 import io.pageflux.memory.GuestMemory;
+import io.pageflux.memory.RamBlock;
 import io.pageflux.operator.OrderedParallelMap;
 import io.pageflux.page.BatchGeometry;
 import io.pageflux.page.PageBatch;
 import io.pageflux.page.SlabPool;
+import io.pageflux.transport.Acceptor;
 import io.pageflux.transport.Connection;
 import io.pageflux.wire.Feature;
 import io.pageflux.wire.LayoutCheck;
@@ -68,7 +70,7 @@ final class IncomingSession {
   }
 
   private final IncomingSpec spec;
-  private final Mono<?> stop;
+  private final Mono<Void> stop;
   private final MigrationRun.EventSink events;
   private final GuestMemory memory;
   private final Scheduler timer = Schedulers.parallel();
@@ -78,17 +80,20 @@ final class IncomingSession {
   private volatile Phase phase = Phase.HELLO;
   private final AtomicReference<Start> start = new AtomicReference<>(Start.OPEN);
   private volatile @Nullable SlabPool pool;
+  private final MadeConnection line = new MadeConnection();
 
+  private long features;
   private int rounds;
   private boolean lastRound;
   private long roundDirtyPages;
   private long roundBeganNanos;
   private long roundBytesBefore;
+  private long roundPages;
   private OutgoingStatistics.Kinds kindsBefore = new OutgoingStatistics.Kinds(0, 0, 0);
   private final List<byte[]> deviceState = new ArrayList<>();
   private long deviceStateBytes;
 
-  IncomingSession(IncomingSpec spec, Mono<?> stop, MigrationRun.EventSink events) {
+  IncomingSession(IncomingSpec spec, Mono<Void> stop, MigrationRun.EventSink events) {
     this.spec = spec;
     this.stop = stop;
     this.events = events;
@@ -107,9 +112,14 @@ final class IncomingSession {
 
   Mono<MigrationInfo> run() {
     Mono<Connection> accepting =
-        Mono.<Connection>from(spec.acceptor().accept())
+        // Hidden, it is a request that accepts: who has been stopped before takes none.
+        Mono.just(spec.acceptor())
+            .hide()
+            .<Connection>flatMap(Acceptor::accept)
+            .doOnNext(line::made)
             .takeUntilOther(stop)
-            .switchIfEmpty(Mono.error(IncomingSession::cancelled));
+            .switchIfEmpty(Mono.error(IncomingSession::cancelled))
+            .doOnDiscard(Connection.class, Connection::dispose);
     return Mono.usingWhen(
             Mono.fromSupplier(
                 () -> Schedulers.newParallel("pageflux-decompress", spec.workers(), true)),
@@ -122,12 +132,10 @@ final class IncomingSession {
                             Conversation::finish,
                             Conversation::fail,
                             conversation -> conversation.fail(cancelled()))),
-            this::close,
-            (threads, e) -> close(threads),
             this::close)
-        .doOnDiscard(Connection.class, Connection::dispose)
         .onErrorMap(MigrationRun::asMigrationException)
         .doOnError(this::failed)
+        .doFinally(signal -> line.close())
         .doOnSubscribe(s -> status(MigrationStatus.SETUP));
   }
 
@@ -148,7 +156,9 @@ final class IncomingSession {
                                           + used
                                           + "; their memory is not freed")));
             })
-        .doFinally(signal -> threads.dispose());
+        // Who hears of the end hears it when the threads have been told to go, and not on them.
+        .publishOn(Schedulers.boundedElastic())
+        .doOnTerminate(threads::dispose);
   }
 
   private void failed(Throwable e) {
@@ -184,7 +194,13 @@ final class IncomingSession {
           () -> {
             // Nothing but control records goes this way; the script is a silent one.
             attend(channel.send(Flux.never(), Function.identity()));
-            attend(channel.receive().transform(decompress()).concatMap(this::next, 0).then());
+            attend(
+                channel
+                    .receive()
+                    .doOnNext(this::count)
+                    .transform(decompress())
+                    .concatMap(this::next, 0)
+                    .then());
             watches.add(channel.watchPeer().subscribe(v -> {}, this::end));
             watches.add(channel.keepAlive().subscribe(v -> {}, this::end));
             watches.add(stop.subscribe(v -> {}, this::end, () -> end(cancelled())));
@@ -201,10 +217,15 @@ final class IncomingSession {
     }
 
     private void end(Throwable e) {
-      if (start.get() != Start.STARTING) {
+      if (ruleOutStart()) {
         outcome.tryEmitError(MigrationRun.asMigrationException(e));
       }
       // Else it is too late: what matters is whether the guest starts, and that will be heard.
+    }
+
+    /** {@return whether the guest is not started here, and will not be} */
+    private boolean ruleOutStart() {
+      return start.compareAndSet(Start.OPEN, Start.RULED_OUT) || start.get() == Start.RULED_OUT;
     }
 
     private void progress() {
@@ -217,27 +238,33 @@ final class IncomingSession {
       return statistics.info(now());
     }
 
+    private void count(WireRecord record) {
+      if (record instanceof WireRecord.Pages pages) {
+        statistics.arrived(pages.batch());
+      }
+    }
+
     private Function<Flux<WireRecord>, Flux<WireRecord>> decompress() {
       return OrderedParallelMap.of(
           spec.workers(),
           2 * spec.workers(),
           threads,
-          Decompressor::new,
+          () -> new Decompressor(channel),
           record -> record instanceof WireRecord.Pages pages && pages.batch().isCompressed(),
-          record -> {
-            if (record instanceof WireRecord.Pages pages) {
-              pages.batch().release();
-            }
-          });
+          IncomingSession::release);
     }
 
     /** Takes the next record. {@return what has to be done before the one after it is taken} */
     private Mono<Void> next(WireRecord record) {
+      if (channel.isOver()) {
+        release(record);
+        return Mono.empty();
+      }
       try {
         return take(record);
       } catch (RuntimeException e) {
-        end(e); // before the connection is cancelled: see WireChannel
-        throw e;
+        channel.endOver(e);
+        return Mono.empty();
       }
     }
 
@@ -252,9 +279,7 @@ final class IncomingSession {
         case WireRecord.End end -> {
           return prepare(end);
         }
-        case WireRecord.Commit commit -> {
-          return start(commit);
-        }
+        case WireRecord.Commit commit -> start(commit);
         case WireRecord.Failure failure ->
             throw MigrationException.reportedByPeer(failure.kind(), failure.message());
         case WireRecord.KeepAlive k -> {}
@@ -288,11 +313,14 @@ final class IncomingSession {
               theirs.channel(),
               theirs.channels(),
               WireLimits.SOFTWARE);
-      try {
-        Negotiation.of(ours, theirs);
-      } finally {
-        // Even if they do not suit one another the peer is to know what we are.
-        channel.say(ours);
+      // Even if they do not suit one another the peer is to know what we are.
+      channel.say(ours);
+      features = Negotiation.of(ours, theirs).features();
+      if (theirs.channels() != 1) {
+        throw MigrationException.of(
+            Kind.PROTOCOL,
+            "the source wants to use %d connections, but this side can use only one"
+                .formatted(theirs.channels()));
       }
       phase = Phase.LAYOUT;
     }
@@ -316,7 +344,7 @@ final class IncomingSession {
       // Two for each worker, one that is being read and one that is being applied.
       SlabPool slabs = new SlabPool(2 * spec.workers() + 2, geometry);
       pool = slabs;
-      channel.expectPages(memory.layout(), slabs);
+      channel.expectPages(memory.layout(), slabs, features);
       phase = Phase.BETWEEN_ROUNDS;
       status(MigrationStatus.ACTIVE);
       channel.say(new WireRecord.Ready());
@@ -328,7 +356,14 @@ final class IncomingSession {
         throw MigrationException.of(
             Kind.PROTOCOL, "round %d follows round %d".formatted(begin.round(), rounds));
       }
+      if (begin.pages() > totalPages()) {
+        throw MigrationException.of(
+            Kind.PROTOCOL,
+            "round %d is to have %d pages, but the memory has %d pages"
+                .formatted(begin.round(), begin.pages(), totalPages()));
+      }
       rounds = begin.round();
+      roundPages = 0;
       lastRound = begin.last();
       roundDirtyPages = begin.pages();
       roundBeganNanos = now();
@@ -342,10 +377,21 @@ final class IncomingSession {
       events.emit(new MigrationEvent.RoundStarted(rounds, lastRound, begin.pages()));
     }
 
+    private long totalPages() {
+      return memory.blocks().stream().mapToLong(RamBlock::pageCount).sum();
+    }
+
     private void apply(PageBatch batch) {
       try {
         if (phase != Phase.IN_ROUND) {
           throw outOfTurn(new WireRecord.Pages(batch));
+        }
+        roundPages += batch.size();
+        if (roundPages > roundDirtyPages) {
+          throw MigrationException.of(
+              Kind.PROTOCOL,
+              "round %d was to have %d pages, but there are more"
+                  .formatted(rounds, roundDirtyPages));
         }
         statistics.batch(batch);
         deltas.expand(batch, memory);
@@ -403,10 +449,11 @@ final class IncomingSession {
             "%d pages and %d bytes of device state were sent, but %d and %d have arrived"
                 .formatted(end.pages(), end.deviceStateBytes(), appliedPages, deviceStateBytes));
       }
-      return spec.guest()
-          .loadDeviceState(Flux.fromIterable(deviceState))
-          .subscribeOn(Schedulers.boundedElastic())
-          .onErrorMap(e -> guestFailed("take its device state", e))
+      return channel
+          .busy(
+              Mono.defer(() -> spec.guest().loadDeviceState(Flux.fromIterable(deviceState)))
+                  .subscribeOn(Schedulers.boundedElastic())
+                  .onErrorMap(e -> SourceGuest.failure("take its device state", e)))
           .then(
               Mono.fromRunnable(
                   () -> {
@@ -416,45 +463,38 @@ final class IncomingSession {
                   }));
     }
 
-    private Mono<Void> start(WireRecord.Commit commit) {
+    /**
+     * Starts the guest. Not for the sake of the connection: once it was begun it neither ends with
+     * the connection nor with the subscription, and its result alone is the migration's.
+     */
+    private void start(WireRecord.Commit commit) {
       require(Phase.AWAITING_COMMIT, commit);
       if (!start.compareAndSet(Start.OPEN, Start.STARTING)) {
-        return Mono.error(cancelled());
+        throw cancelled();
       }
-      return spec.guest()
-          .resume()
+      Mono.defer(spec.guest()::resume)
           .subscribeOn(Schedulers.boundedElastic())
           .onErrorResume(
               e ->
                   // It must not run here if the source is told that it does not.
-                  spec.guest()
-                      .pause()
-                      .onErrorComplete()
-                      .then(
-                          Mono.defer(
-                              () -> {
-                                start.set(Start.RULED_OUT);
-                                return Mono.error(guestFailed("start", e));
-                              })))
-          .then(
-              Mono.fromRunnable(
-                  () -> {
-                    phase = Phase.RUNNING;
-                    long now = now();
-                    statistics.running(now);
-                    statistics.received(channel.bytesRead());
-                    statistics.ended(MigrationStatus.COMPLETED, null, now);
-                    events.emit(new MigrationEvent.StatusChanged(MigrationStatus.COMPLETED));
-                    channel.say(new WireRecord.Running());
-                    outcome.tryEmitValue(info());
-                  }));
+                  Mono.defer(spec.guest()::pause).onErrorComplete().then(Mono.error(e)))
+          .subscribe(nothing -> {}, this::notStarted, this::started);
     }
 
-    private MigrationException guestFailed(String what, Throwable e) {
-      return e instanceof MigrationException known
-          ? known
-          : MigrationException.of(
-              Kind.GUEST, "the guest could not %s: %s".formatted(what, MigrationText.of(e)), e);
+    private void notStarted(Throwable e) {
+      start.set(Start.RULED_OUT);
+      end(SourceGuest.failure("start", e));
+    }
+
+    private void started() {
+      phase = Phase.RUNNING;
+      long now = now();
+      statistics.running(now);
+      statistics.received(channel.bytesRead());
+      statistics.ended(MigrationStatus.COMPLETED, null, now);
+      events.emit(new MigrationEvent.StatusChanged(MigrationStatus.COMPLETED));
+      channel.sayLast(new WireRecord.Running());
+      outcome.tryEmitValue(info());
     }
 
     Mono<Void> finish() {
@@ -466,21 +506,35 @@ final class IncomingSession {
       MigrationException reason = MigrationRun.asMigrationException(e);
       watches.dispose();
       statistics.received(channel.bytesRead());
-      boolean notStarted =
-          start.compareAndSet(Start.OPEN, Start.RULED_OUT) || start.get() == Start.RULED_OUT;
-      return channel.hangUp(reason, notStarted && !reason.isFromPeer());
+      return channel.hangUp(reason, ruleOutStart() && !reason.isFromPeer());
     }
   }
 
-  /** Decompresses batches in one thread. */
+  private static void release(WireRecord record) {
+    if (record instanceof WireRecord.Pages pages) {
+      pages.batch().release();
+    }
+  }
+
+  /** Decompresses batches in one thread. One that cannot be is as good as nothing said. */
   private static final class Decompressor implements OrderedParallelMap.Worker<WireRecord> {
 
     private final ZstdBatchDecompressor zstd = new ZstdBatchDecompressor();
+    private final WireChannel channel;
+
+    Decompressor(WireChannel channel) {
+      this.channel = channel;
+    }
 
     @Override
     public WireRecord apply(WireRecord record) {
-      if (record instanceof WireRecord.Pages pages) {
-        zstd.decompress(pages.batch());
+      try {
+        if (record instanceof WireRecord.Pages pages) {
+          zstd.decompress(pages.batch());
+        }
+      } catch (RuntimeException e) {
+        release(record);
+        channel.endOver(e);
       }
       return record;
     }

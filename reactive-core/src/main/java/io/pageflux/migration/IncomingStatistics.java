@@ -60,12 +60,8 @@ final class IncomingStatistics {
     remainingBytes = pages * pageSizeBytes;
   }
 
-  synchronized void batch(PageBatch batch) {
-    int raw = batch.count(PageKind.RAW);
-    zeroPages += batch.count(PageKind.ZERO);
-    rawPages += raw;
-    rawBytes += (long) raw * batch.pageSizeBytes();
-    deltaPages += batch.count(PageKind.DELTA);
+  /** Counts a batch as it came, before it is decompressed. */
+  synchronized void arrived(PageBatch batch) {
     payloadBytes += batch.payloadBytes();
     storedBytes += batch.storedBytes();
     if (batch.isCompressed()) {
@@ -73,6 +69,15 @@ final class IncomingStatistics {
     } else if (batch.payloadBytes() > 0) {
       rawBatches++;
     }
+  }
+
+  /** Counts the pages of a batch that is to be applied. */
+  synchronized void batch(PageBatch batch) {
+    int raw = batch.count(PageKind.RAW);
+    zeroPages += batch.count(PageKind.ZERO);
+    rawPages += raw;
+    rawBytes += (long) raw * batch.pageSizeBytes();
+    deltaPages += batch.count(PageKind.DELTA);
     remainingBytes -= (long) batch.size() * batch.pageSizeBytes();
   }
 

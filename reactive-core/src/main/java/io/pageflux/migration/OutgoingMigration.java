@@ -45,8 +45,8 @@ public final class OutgoingMigration {
    * <p><b>Demand:</b> {@link MigrationEvent.Progress} is left out while there is none; all other
    * events, a few per round, wait for it. The migration itself does not wait.
    *
-   * <p><b>Discard and cancel:</b> cancelling stops the migration; the guest is resumed unless the
-   * hand-over was committed. Who needs to know when that is done uses {@link #events(Mono)}.
+   * <p><b>Discard and cancel:</b> cancelling stops the migration as the stop of {@link
+   * #events(Mono)} does, but tells nobody when that is done.
    *
    * @return ends with {@link MigrationEvent.Completed}, or in error
    */
@@ -64,7 +64,8 @@ public final class OutgoingMigration {
    */
   public Flux<MigrationEvent> events(Mono<?> stop) {
     Objects.requireNonNull(stop, "stop");
-    return MigrationRun.events(sink -> new OutgoingSession(spec, stop, sink).run());
+    return MigrationRun.events(
+        stop, (events, stopped) -> new OutgoingSession(spec, stopped, events).run());
   }
 
   /** Migrates. {@return the migration as it was at its end} Otherwise as {@link #events()}. */

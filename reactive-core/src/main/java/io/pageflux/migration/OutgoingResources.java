@@ -60,7 +60,7 @@ final class OutgoingResources {
       giveBack(tracker, pool);
       throw e;
     }
-    Scheduler scanThread = Schedulers.newSingle("pageflux-scan", true);
+    Scheduler scanThread = Schedulers.newSingle(OutgoingResources::scanThread);
     CompressionSpec compression = spec.compression();
     Scheduler compressThreads =
         compression == null
@@ -75,6 +75,13 @@ final class OutgoingResources {
         new PageScanner(spec.memory(), tracker, pool, scanThread));
   }
 
+  /** A thread that may block, which Reactor's own must not: it is the guest's, too. */
+  private static Thread scanThread(Runnable work) {
+    Thread thread = new Thread(work, "pageflux-scan");
+    thread.setDaemon(true);
+    return thread;
+  }
+
   private static void giveBack(DirtyTracker tracker, @Nullable SlabPool pool) {
     tracker.close();
     if (pool != null) {
@@ -82,7 +89,10 @@ final class OutgoingResources {
     }
   }
 
-  /** Gives everything back, when the pipeline and the transport have let go of it. */
+  /**
+   * Gives everything back, when the pipeline and the transport have let go of it. If they do not,
+   * all but the slabs is given back, and this ends in error.
+   */
   Mono<Void> close() {
     return pool.closeWhenIdle()
         .timeout(
@@ -92,21 +102,31 @@ final class OutgoingResources {
                     MigrationException.of(
                         MigrationException.Kind.INTERNAL,
                         "batches were not released: " + pool + "; their memory is not freed")))
-        .then(
-            Mono.<Void>fromRunnable(
-                    () -> {
-                      tracker.close();
-                      if (encoder != null) {
-                        encoder.close();
-                      }
-                    })
-                .subscribeOn(scanThread))
-        .doFinally(
-            signal -> {
+        .onErrorResume(e -> free().then(Mono.error(e)))
+        .then(free())
+        // Who hears of the end hears it when the threads have been told to go, and not on them.
+        .publishOn(Schedulers.boundedElastic())
+        .doOnTerminate(
+            () -> {
               scanThread.dispose();
               if (compressThreads != null) {
                 compressThreads.dispose();
               }
             });
+  }
+
+  /** On the thread that uses them: a cancelled scan may not be over. May be called again. */
+  private Mono<Void> free() {
+    return Mono.<Void>fromRunnable(
+            () -> {
+              try {
+                tracker.close();
+              } finally {
+                if (encoder != null) {
+                  encoder.close();
+                }
+              }
+            })
+        .subscribeOn(scanThread);
   }
 }

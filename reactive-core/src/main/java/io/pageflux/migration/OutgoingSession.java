@@ -8,6 +8,7 @@ import io.pageflux.operator.BandwidthLimit;
 import io.pageflux.operator.PageOperators;
 import io.pageflux.page.PageBatch;
 import io.pageflux.transport.Connection;
+import io.pageflux.transport.Connector;
 import io.pageflux.transport.TransportBuffer;
 import io.pageflux.wire.Feature;
 import io.pageflux.wire.Negotiation;
@@ -39,7 +40,7 @@ import reactor.core.scheduler.Schedulers;
 final class OutgoingSession {
 
   private final OutgoingSpec spec;
-  private final Mono<?> stop;
+  private final Mono<Void> stop;
   private final MigrationRun.EventSink events;
   private final Scheduler timer = Schedulers.parallel();
 
@@ -50,15 +51,16 @@ final class OutgoingSession {
   private final UUID session = UUID.randomUUID();
 
   private final Sinks.One<MigrationInfo> outcome = Sinks.one();
-  private final Sinks.One<Negotiation> agreed = Sinks.one();
-  private final Sinks.Empty<Void> ready = Sinks.empty();
-  private final Sinks.Empty<Void> prepared = Sinks.empty();
-  private final Sinks.Empty<Void> running = Sinks.empty();
-  private volatile @Nullable RoundInProgress round;
+  private final Answer<Negotiation> agreed = new Answer<>();
+  private final Answer<WireRecord> ready = new Answer<>();
+  private final Answer<WireRecord> prepared = new Answer<>();
+  private volatile @Nullable OutgoingRound round;
 
+  private final MadeConnection line = new MadeConnection();
   private final HandOver handOver = new HandOver();
-  private volatile boolean pausing;
-  private volatile long features;
+  // Where the guest is after a failure, if it does not run here. Written before the error is told.
+  private volatile String whereabouts = "";
+  private long features;
 
   private Convergence.@Nullable Decision decision;
   private int rounds;
@@ -67,7 +69,7 @@ final class OutgoingSession {
   private long sentPages;
   private long deviceStateBytes;
 
-  OutgoingSession(OutgoingSpec spec, Mono<?> stop, MigrationRun.EventSink events) {
+  OutgoingSession(OutgoingSpec spec, Mono<Void> stop, MigrationRun.EventSink events) {
     this.spec = spec;
     this.stop = stop;
     this.events = events;
@@ -85,17 +87,21 @@ final class OutgoingSession {
             Mono.fromCallable(() -> OutgoingResources.open(spec))
                 .subscribeOn(Schedulers.boundedElastic()),
             this::migrate,
-            OutgoingResources::close,
-            (resources, e) -> resources.close(),
             OutgoingResources::close)
-        .onErrorMap(MigrationRun::asMigrationException)
+        .onErrorMap(this::withWhereabouts)
+        .doOnError(this::failed)
+        .doFinally(signal -> line.close())
         .doOnSubscribe(s -> status(MigrationStatus.SETUP));
   }
 
   private Mono<MigrationInfo> migrate(OutgoingResources resources) {
     statistics.tracker(resources.tracker.name());
     Mono<Connection> connecting =
-        Mono.<Connection>from(spec.connector().connect())
+        // Hidden, it is a request that connects: who has been stopped before makes none.
+        Mono.just(spec.connector())
+            .hide()
+            .<Connection>flatMap(Connector::connect)
+            .doOnNext(line::made)
             .timeout(
                 spec.peerTimeout(),
                 Mono.error(
@@ -105,36 +111,27 @@ final class OutgoingSession {
                             "no connection within " + MigrationText.of(spec.peerTimeout()))),
                 timer)
             .takeUntilOther(stop)
-            .switchIfEmpty(Mono.error(OutgoingSession::cancelled));
-    return connecting
-        .flatMap(
-            connection ->
-                Mono.usingWhen(
-                    Mono.fromSupplier(() -> new Conversation(connection, resources)),
-                    Conversation::lead,
-                    Conversation::finish,
-                    Conversation::fail,
-                    conversation -> conversation.fail(cancelled())))
-        .doOnDiscard(Connection.class, Connection::dispose)
-        .onErrorMap(this::withWhoMayRun)
-        .doOnError(this::failed);
+            .switchIfEmpty(Mono.error(OutgoingSession::cancelled))
+            .doOnDiscard(Connection.class, Connection::dispose);
+    return connecting.flatMap(
+        connection ->
+            Mono.usingWhen(
+                Mono.fromSupplier(() -> new Conversation(connection, resources)),
+                Conversation::lead,
+                Conversation::finish,
+                Conversation::fail,
+                conversation -> conversation.fail(cancelled())));
   }
 
   private static MigrationException cancelled() {
     return MigrationException.of(Kind.CANCELLED, "the migration was cancelled");
   }
 
-  private Throwable withWhoMayRun(Throwable e) {
+  private Throwable withWhereabouts(Throwable e) {
     MigrationException reason = MigrationRun.asMigrationException(e);
-    if (!handOver.isUncertain()) {
-      return reason;
-    }
-    return MigrationException.of(
-        reason.kind(),
-        MigrationText.of(reason)
-            + "; the guest had been handed over and stays paused here: it runs at the destination"
-            + " if the hand-over arrived there, so look there before you resume it",
-        reason);
+    return whereabouts.isEmpty()
+        ? reason
+        : MigrationException.of(reason.kind(), MigrationText.of(reason) + whereabouts, reason);
   }
 
   private void failed(Throwable e) {
@@ -150,43 +147,18 @@ final class OutgoingSession {
     events.emit(new MigrationEvent.StatusChanged(status));
   }
 
-  /** A round on its way, and where its acknowledgement is awaited. */
-  private static final class RoundInProgress {
-    final int number;
-    final boolean last;
-    final long dirtyPages;
-    final long beganNanos;
-    final Kinds kindsBefore;
-    final long bytesBefore;
-    final Sinks.One<Long> acknowledged = Sinks.one();
-    volatile long endedNanos;
-
-    RoundInProgress(
-        int number,
-        boolean last,
-        long dirtyPages,
-        long beganNanos,
-        Kinds kindsBefore,
-        long bytesBefore) {
-      this.number = number;
-      this.last = last;
-      this.dirtyPages = dirtyPages;
-      this.beganNanos = beganNanos;
-      this.kindsBefore = kindsBefore;
-      this.bytesBefore = bytesBefore;
-    }
-  }
-
   /** The exchange with one peer. */
   private final class Conversation {
 
     private final OutgoingResources resources;
     private final WireChannel channel;
+    private final SourceGuest guest;
     private final Disposable.Composite watches = Disposables.composite();
 
     Conversation(Connection connection, OutgoingResources resources) {
       this.resources = resources;
       this.channel = new WireChannel(connection, spec.peerTimeout(), timer, this::end);
+      this.guest = new SourceGuest(spec.guest(), resources.scanThread, timer, spec.peerTimeout());
     }
 
     Mono<MigrationInfo> lead() {
@@ -212,6 +184,9 @@ final class OutgoingSession {
 
     private void end(Throwable e) {
       MigrationException reason = MigrationRun.asMigrationException(e);
+      if (handOver.isTaken()) {
+        return; // Whatever it is, the guest runs at the destination.
+      }
       if (reason.kind() == Kind.CANCELLED && !reason.isFromPeer() && !handOver.abort()) {
         return; // Too late: the guest was given up.
       }
@@ -233,44 +208,33 @@ final class OutgoingSession {
 
     /** What the peer said. */
     private void heard(WireRecord record) {
+      if (channel.isOver()) {
+        return;
+      }
       try {
         take(record);
       } catch (RuntimeException e) {
-        end(e); // before the connection is cancelled: see WireChannel
-        throw e;
+        channel.endOver(e);
       }
     }
 
     private void take(WireRecord record) {
       switch (record) {
-        case WireRecord.Hello hello -> {
-          Negotiation negotiation = Negotiation.of(hello(), hello);
-          features = negotiation.features();
-          if (agreed.tryEmitValue(negotiation).isFailure()) {
-            throw unexpected(record);
-          }
-        }
-        case WireRecord.Ready r -> answered(ready, record);
+        case WireRecord.Hello hello ->
+            require(agreed.give(Negotiation.of(hello(), hello)), record);
+        case WireRecord.Ready r -> require(ready.give(record), record);
         case WireRecord.RoundAck ack -> {
-          RoundInProgress awaited = round;
-          if (awaited == null
-              || awaited.number != ack.round()
-              || awaited.acknowledged.tryEmitValue(ack.pages()).isFailure()) {
-            throw unexpected(record);
-          }
+          OutgoingRound awaited = round;
+          require(
+              awaited != null
+                  && awaited.number == ack.round()
+                  && awaited.acknowledged.give(ack.pages()),
+              record);
         }
-        case WireRecord.Prepared p -> {
-          if (p.pages() != sentPages) {
-            throw MigrationException.of(
-                Kind.INTEGRITY,
-                "%d pages were sent, but %s has applied %d"
-                    .formatted(sentPages, channel.peer(), p.pages()));
-          }
-          answered(prepared, record);
-        }
+        case WireRecord.Prepared p -> require(prepared.give(record), record);
         case WireRecord.Running r -> {
-          handOver.taken();
-          answered(running, record);
+          require(handOver.taken(), record);
+          completed();
         }
         case WireRecord.Failure failure -> {
           handOver.refused();
@@ -282,8 +246,8 @@ final class OutgoingSession {
       }
     }
 
-    private void answered(Sinks.Empty<Void> awaited, WireRecord record) {
-      if (awaited.tryEmitEmpty().isFailure()) {
+    private void require(boolean inTurn, WireRecord record) {
+      if (!inTurn) {
         throw unexpected(record);
       }
     }
@@ -304,11 +268,13 @@ final class OutgoingSession {
     }
 
     private Flux<WireRecord> script() {
+      agreed.ask();
       return Flux.concat(
           Flux.<WireRecord>just(hello()),
-          awaiting(agreed.asMono(), Flux.just(layout())),
+          agreed.asMono().publishOn(resources.scanThread).flatMapMany(this::agreed),
           awaiting(ready.asMono(), Flux.defer(this::preCopy)),
-          Flux.defer(this::switchOver));
+          Flux.defer(this::switchOver),
+          Flux.never());
     }
 
     private <V> Flux<WireRecord> awaiting(Mono<V> answer, Flux<WireRecord> next) {
@@ -316,8 +282,10 @@ final class OutgoingSession {
       return answer.publishOn(resources.scanThread).thenMany(next);
     }
 
-    private WireRecord layout() {
-      return new WireRecord.Layout(spec.memory().layout(), spec.geometry());
+    private Flux<WireRecord> agreed(Negotiation negotiation) {
+      features = negotiation.features();
+      ready.ask();
+      return Flux.just(new WireRecord.Layout(spec.memory().layout(), spec.geometry()));
     }
 
     private Flux<WireRecord> preCopy() {
@@ -341,8 +309,8 @@ final class OutgoingSession {
 
     private Flux<WireRecord> round(boolean last) {
       MemoryPages pages = ledger.beginRound();
-      RoundInProgress begun =
-          new RoundInProgress(
+      OutgoingRound begun =
+          new OutgoingRound(
               ++rounds,
               last,
               pages.cardinality(),
@@ -387,14 +355,15 @@ final class OutgoingSession {
       return feature.in(features);
     }
 
-    private WireRecord roundEnd(RoundInProgress begun) {
+    private WireRecord roundEnd(OutgoingRound begun) {
       Kinds sent = statistics.kinds().minus(begun.kindsBefore);
       sentPages += sent.total();
       begun.endedNanos = now();
+      begun.acknowledged.ask();
       return new WireRecord.RoundEnd(begun.number, sent.zero(), sent.raw(), sent.delta());
     }
 
-    private void checkAck(RoundInProgress begun, long pages) {
+    private void checkAck(OutgoingRound begun, long pages) {
       long sent = statistics.kinds().minus(begun.kindsBefore).total();
       if (pages != sent) {
         throw MigrationException.of(
@@ -404,21 +373,11 @@ final class OutgoingSession {
       }
     }
 
-    private Flux<WireRecord> acknowledged(RoundInProgress begun) {
+    private Flux<WireRecord> acknowledged(OutgoingRound begun) {
       long now = now();
       ledger.acknowledge();
       Kinds sent = statistics.kinds().minus(begun.kindsBefore);
-      RoundReport report =
-          new RoundReport(
-              begun.number,
-              begun.last,
-              begun.dirtyPages,
-              sent.zero(),
-              sent.raw(),
-              sent.delta(),
-              begun.dirtyPages - sent.total(),
-              channel.bytesWritten() - begun.bytesBefore,
-              Duration.ofNanos(now - begun.beganNanos));
+      RoundReport report = begun.report(sent, channel.bytesWritten(), now);
       statistics.round(report);
       estimator.round(
           begun.dirtyPages - sent.zero(), now - begun.beganNanos, now - begun.endedNanos);
@@ -462,12 +421,9 @@ final class OutgoingSession {
       events.emit(new MigrationEvent.SwitchOver(decision().reason()));
       status(MigrationStatus.DEVICE);
       statistics.paused(now());
-      pausing = true;
       return Flux.concat(
-          spec.guest()
+          guest
               .pause()
-              .subscribeOn(resources.scanThread)
-              .onErrorMap(e -> guestFailed("pause", e))
               .publishOn(resources.scanThread)
               .thenMany(
                   Flux.defer(
@@ -476,39 +432,43 @@ final class OutgoingSession {
                         return round(true);
                       })),
           Flux.defer(this::deviceState),
-          Mono.fromSupplier(() -> new WireRecord.End(sentPages, deviceStateBytes)),
-          awaiting(prepared.asMono(), Flux.defer(this::commit)),
-          awaiting(running.asMono(), Flux.defer(this::completed)));
+          Mono.fromSupplier(this::end),
+          awaiting(prepared.asMono().doOnNext(this::checkPrepared), Flux.defer(this::commit)));
     }
 
     private Flux<WireRecord> deviceState() {
-      return spec.guest()
-          .saveDeviceState()
-          .onErrorMap(e -> guestFailed("give its device state", e))
+      return Flux.defer(spec.guest()::saveDeviceState)
+          .onErrorMap(e -> SourceGuest.failure("give its device state", e))
           .concatMapIterable(DeviceStatePieces::cut)
           .doOnNext(piece -> deviceStateBytes += piece.bytes().length)
           .cast(WireRecord.class);
+    }
+
+    private WireRecord end() {
+      prepared.ask();
+      return new WireRecord.End(sentPages, deviceStateBytes);
+    }
+
+    private void checkPrepared(WireRecord record) {
+      if (record instanceof WireRecord.Prepared(long pages) && pages != sentPages) {
+        throw MigrationException.of(
+            Kind.INTEGRITY,
+            "%d pages were sent, but %s has applied %d"
+                .formatted(sentPages, channel.peer(), pages));
+      }
     }
 
     private Flux<WireRecord> commit() {
       return handOver.commit() ? Flux.just(new WireRecord.Commit()) : Flux.error(cancelled());
     }
 
-    private Flux<WireRecord> completed() {
+    private void completed() {
       long now = now();
       statistics.resumed(now);
       statistics.transferred(channel.bytesWritten());
       statistics.ended(MigrationStatus.COMPLETED, null, now);
       events.emit(new MigrationEvent.StatusChanged(MigrationStatus.COMPLETED));
       outcome.tryEmitValue(info());
-      return Flux.empty();
-    }
-
-    private MigrationException guestFailed(String what, Throwable e) {
-      return e instanceof MigrationException known
-          ? known
-          : MigrationException.of(
-              Kind.GUEST, "the guest could not %s: %s".formatted(what, MigrationText.of(e)), e);
     }
 
     Mono<Void> finish() {
@@ -520,22 +480,26 @@ final class OutgoingSession {
     Mono<Void> fail(Throwable e) {
       MigrationException reason = MigrationRun.asMigrationException(e);
       watches.dispose();
-      handOver.abort();
-      ledger.rollBack();
       statistics.transferred(channel.bytesWritten());
-      return Mono.defer(this::letGuestGoOn)
-          .onErrorResume(
-              resumeFailure -> {
-                reason.addSuppressed(resumeFailure);
-                return Mono.empty();
-              })
+      return Mono.defer(this::keepGuest)
           .then(Mono.defer(() -> channel.hangUp(reason, !reason.isFromPeer())));
     }
 
-    private Mono<Void> letGuestGoOn() {
-      return pausing && !handOver.isGivenUp()
-          ? spec.guest().resume().subscribeOn(resources.scanThread)
-          : Mono.empty();
+    private Mono<Void> keepGuest() {
+      if (handOver.abort()) {
+        return guest
+            .letGoOn()
+            .onErrorResume(
+                e ->
+                    Mono.fromRunnable(
+                        () -> whereabouts = "; and it stays paused: " + MigrationText.of(e)));
+      }
+      whereabouts =
+          handOver.isTaken()
+              ? "; the guest runs at the destination"
+              : "; the guest had been handed over and stays paused here: it runs at the destination"
+                  + " if the hand-over arrived there, so look there before you resume it";
+      return Mono.empty();
     }
   }
 }

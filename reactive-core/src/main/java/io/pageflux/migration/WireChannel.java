@@ -48,9 +48,13 @@ final class WireChannel {
   private final WireWriter writer = new WireWriter();
 
   private final Sinks.Many<WireRecord> control =
-      Sinks.many()
+      // For any number of threads at once, which the queue and the sink's draining allow. A lock
+      // around the emission would be held while the peer's side runs, where the transport has no
+      // threads of its own; and the peer's lock may be what it needs.
+      Sinks.unsafe()
+          .many()
           .unicast()
-          .onBackpressureBuffer(Queues.<WireRecord>get(MAX_CONTROL_BACKLOG).get());
+          .onBackpressureBuffer(Queues.<WireRecord>unboundedMultiproducer().get());
   private final AtomicInteger controlBacklog = new AtomicInteger();
   private final Sinks.Empty<Void> stopData = Sinks.empty();
   private final Sinks.Empty<Void> sendingEnded = Sinks.empty();
@@ -62,14 +66,15 @@ final class WireChannel {
   private volatile long bytesWritten;
   // Only where records are written.
   private boolean greeted;
-  private volatile boolean hungUp;
+  private volatile boolean over;
+  private volatile boolean busy;
   private volatile boolean sending;
   private volatile boolean receiving;
 
   /**
    * Makes a channel.
    *
-   * @param onFailure learns at once of a fault in what the peer sends
+   * @param onFailure learns of a fault in what the peer sends, at once
    */
   WireChannel(
       Connection connection, Duration peerTimeout, Scheduler timer, Consumer<Throwable> onFailure) {
@@ -99,15 +104,16 @@ final class WireChannel {
   }
 
   /** From here on batches of pages are expected, and their bytes go to slabs of the pool. */
-  void expectPages(RamLayout layout, SlabPool pool) {
-    reader.expectPages(layout, pool);
+  void expectPages(RamLayout layout, SlabPool pool, long features) {
+    reader.expectPages(layout, pool, features);
   }
 
   /**
-   * Sends the script, and control records in between, until the script ends and the last control
-   * record is out. To be subscribed to once.
+   * Sends the script, and control records in between, until the conversation ends. To be subscribed
+   * to once.
    *
-   * @param script what the session has to say; pages' batches are released when they were written
+   * @param script what the session has to say; it does not complete, so that signs of life go on
+   *     after its last record. Pages' batches are released when they were written
    * @param shaper limits the bandwidth
    */
   Mono<Void> send(
@@ -119,13 +125,7 @@ final class WireChannel {
                   onFailure.accept(e);
                   return Flux.never(); // the connection is still needed for the last word
                 })
-            .takeUntilOther(stopData.asMono())
-            .doOnComplete(
-                () -> {
-                  if (!hungUp) { // else there is a last word to come
-                    completeControl();
-                  }
-                });
+            .takeUntilOther(stopData.asMono());
     Flux<WireRecord> said = control.asFlux().doOnNext(r -> controlBacklog.decrementAndGet());
     Flux<TransportBuffer> buffers =
         Flux.merge(2, said, data)
@@ -171,11 +171,7 @@ final class WireChannel {
           MigrationException.Kind.TIMEOUT,
           "%s does not read: %d records wait for it".formatted(peer(), MAX_CONTROL_BACKLOG));
     }
-    Sinks.EmitResult result;
-    synchronized (control) {
-      result = control.tryEmitNext(record);
-    }
-    if (result.isFailure()) {
+    if (control.tryEmitNext(record).isFailure()) {
       controlBacklog.decrementAndGet();
     }
   }
@@ -188,9 +184,7 @@ final class WireChannel {
   }
 
   private void completeControl() {
-    synchronized (control) {
-      control.tryEmitComplete();
-    }
+    control.tryEmitComplete();
   }
 
   /**
@@ -213,10 +207,11 @@ final class WireChannel {
     return Flux.generate(
         () -> chunk,
         (c, sink) -> {
-          // After a last word was said, input is read only so that the peer can hear it: a
-          // connection that is closed with unread input takes what was sent down with it.
-          WireRecord record = hungUp ? null : read(c);
+          // When the conversation is over, input is read only so that the peer can hear the last
+          // word: a connection that is closed with unread input takes what was sent down with it.
+          WireRecord record = over ? null : read(c);
           if (record == null) {
+            c.release(); // and not only after everybody has heard of the end
             sink.complete();
           } else {
             sink.next(record);
@@ -232,16 +227,48 @@ final class WireChannel {
       bytesRead = reader.bytesRead();
       return record;
     } catch (RuntimeException e) {
-      // First of all: the operators between here and the session cancel the connection before they
-      // pass an error on, and the session would hear of the one that this causes.
-      onFailure.accept(e);
-      throw e;
+      // No error of this flux: it would cancel the connection.
+      endOver(e);
+      return null;
     }
+  }
+
+  /**
+   * Says that what the peer sent is at fault. The session learns of it, and nothing that the peer
+   * sends is taken any more.
+   */
+  void endOver(Throwable e) {
+    over = true;
+    onFailure.accept(e);
+  }
+
+  /** {@return whether what the peer sends is not taken any more} */
+  boolean isOver() {
+    return over;
+  }
+
+  /**
+   * Does some work for which the peer has to wait. It is not listened to meanwhile, so it is not to
+   * be blamed for its silence.
+   */
+  Mono<Void> busy(Mono<Void> work) {
+    return Mono.defer(
+            () -> {
+              busy = true;
+              return work;
+            })
+        .doFinally(
+            signal -> {
+              heardNanos = now();
+              busy = false;
+            });
   }
 
   private MigrationException closedByPeer() {
     try {
-      reader.end();
+      if (!over) { // else the reader may have failed
+        reader.end();
+      }
     } catch (MigrationException e) {
       return e;
     }
@@ -255,7 +282,7 @@ final class WireChannel {
     return ticks()
         .concatMap(
             tick ->
-                now() - heardNanos <= peerTimeout.toNanos()
+                busy || now() - heardNanos <= peerTimeout.toNanos()
                     ? Mono.<Void>empty()
                     : Mono.<Void>error(
                         MigrationException.of(
@@ -286,7 +313,7 @@ final class WireChannel {
   Mono<Void> hangUp(MigrationException reason, boolean tell) {
     return Mono.defer(
         () -> {
-          hungUp = true;
+          over = true;
           stopData.tryEmitEmpty();
           if (!tell || !sending) {
             return cut();
@@ -298,7 +325,8 @@ final class WireChannel {
         });
   }
 
-  private void sayLast(WireRecord record) {
+  /** Says something after which nothing is said. */
+  void sayLast(WireRecord record) {
     try {
       say(record);
     } catch (MigrationException e) {

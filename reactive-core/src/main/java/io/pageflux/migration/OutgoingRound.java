@@ -1,0 +1,49 @@
+package io.pageflux.migration;
+
+import io.pageflux.migration.OutgoingStatistics.Kinds;
+import java.time.Duration;
+
+/** A round on its way, and where its acknowledgement is awaited. */
+final class OutgoingRound {
+
+  final int number;
+  final boolean last;
+  final long dirtyPages;
+  final long beganNanos;
+  final Kinds kindsBefore;
+  final long bytesBefore;
+
+  /** How many pages the destination has applied. Asked for with the round's end. */
+  final Answer<Long> acknowledged = new Answer<>();
+
+  long endedNanos;
+
+  OutgoingRound(
+      int number,
+      boolean last,
+      long dirtyPages,
+      long beganNanos,
+      Kinds kindsBefore,
+      long bytesBefore) {
+    this.number = number;
+    this.last = last;
+    this.dirtyPages = dirtyPages;
+    this.beganNanos = beganNanos;
+    this.kindsBefore = kindsBefore;
+    this.bytesBefore = bytesBefore;
+  }
+
+  /** The round as it is now that it was acknowledged. */
+  RoundReport report(Kinds sent, long bytesWritten, long nowNanos) {
+    return new RoundReport(
+        number,
+        last,
+        dirtyPages,
+        sent.zero(),
+        sent.raw(),
+        sent.delta(),
+        dirtyPages - sent.total(),
+        bytesWritten - bytesBefore,
+        Duration.ofNanos(nowNanos - beganNanos));
+  }
+}
