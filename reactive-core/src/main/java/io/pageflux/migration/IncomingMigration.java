@@ -56,8 +56,8 @@ public final class IncomingMigration {
    * Waits for a source, receives the guest, and tells of it, until somebody asks for it to stop.
    *
    * @param stop when this completes or emits, the migration stops: the source is told, everything
-   *     is freed, and then the flux ends with an error of kind {@code CANCELLED}. Once the guest
-   *     is being started it has no effect any more.
+   *     is freed, and then the flux ends with an error of kind {@code CANCELLED}. Once the guest is
+   *     being started it has no effect any more.
    * @return as {@link #events()}
    */
   public Flux<MigrationEvent> events(Mono<?> stop) {

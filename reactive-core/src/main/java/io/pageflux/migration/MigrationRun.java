@@ -21,9 +21,9 @@ final class MigrationRun {
   /**
    * A cold flux of the events that a session emits until it ends with its result.
    *
-   * <p>Cancelling the flux stops the session, and nothing else: a session is never cancelled itself.
-   * There is an order in which it must end (guest, peer, threads and memory), and cleaning up by
-   * cancellation has none.
+   * <p>Cancelling the flux stops the session, and nothing else: a session is never cancelled
+   * itself. There is an order in which it must end (guest, peer, threads and memory), and cleaning
+   * up by cancellation has none.
    *
    * @param stop subscribed to once for each session, and cancelled at its end
    */

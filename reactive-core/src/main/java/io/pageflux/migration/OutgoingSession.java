@@ -220,8 +220,7 @@ final class OutgoingSession {
 
     private void take(WireRecord record) {
       switch (record) {
-        case WireRecord.Hello hello ->
-            require(agreed.give(Negotiation.of(hello(), hello)), record);
+        case WireRecord.Hello hello -> require(agreed.give(Negotiation.of(hello(), hello)), record);
         case WireRecord.Ready r -> require(ready.give(record), record);
         case WireRecord.RoundAck ack -> {
           OutgoingRound awaited = round;

@@ -14,6 +14,7 @@ import io.pageflux.wire.WireRecord;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.UUID;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
@@ -31,7 +32,9 @@ import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
 import reactor.core.publisher.Sinks;
 
-/** Guests, trackers, transports and subscribers that do what they should not, or at a bad moment. */
+/**
+ * Guests, trackers, transports and subscribers that do what they should not, or at a bad moment.
+ */
 @Timeout(60)
 class CustodyTest {
 
@@ -326,7 +329,8 @@ class CustodyTest {
 
           @Override
           public Flux<byte[]> saveDeviceState() {
-            return Flux.defer(() -> Flux.just(new byte[Math.toIntExact(Mono.just(4L).block())]));
+            return Flux.defer(
+                () -> Flux.just(new byte[Objects.requireNonNull(Mono.just(4).block())]));
           }
 
           @Override
@@ -441,7 +445,8 @@ class CustodyTest {
                   throw MigrationException.of(Kind.TRACKING, "there is none");
                 });
     List<MigrationEvent> events = new ArrayList<>();
-    End out = End.of(MigrationRun.result(OutgoingMigration.of(spec).events().doOnNext(events::add)));
+    End out =
+        End.of(MigrationRun.result(OutgoingMigration.of(spec).events().doOnNext(events::add)));
     assertThat(out.message()).isEqualTo("there is none");
     assertThat(events)
         .containsExactly(
@@ -627,7 +632,8 @@ class CustodyTest {
         return;
       }
       if (end.error() != null) {
-        assertThat(end.failure().kind()).as("after %d events: %s", at, end)
+        assertThat(end.failure().kind())
+            .as("after %d events: %s", at, end)
             .isEqualTo(Kind.CANCELLED);
         assertThat(destination.running).as("after %d events", at).isFalse();
         assertThat(source.running).as("after %d events", at).isTrue();
@@ -642,7 +648,7 @@ class CustodyTest {
   @Test
   void aMigrationDoesNotWaitForItsSubscriber() {
     Mono<End> in = begin(receiving());
-    AtomicBoolean told = new AtomicBoolean();
+    CountDownLatch told = new CountDownLatch(1);
     BaseSubscriber<MigrationEvent> lazy =
         new BaseSubscriber<>() {
           @Override
@@ -655,20 +661,18 @@ class CustodyTest {
 
           @Override
           protected void hookOnComplete() {
-            told.set(true);
+            told.countDown();
           }
         };
     OutgoingMigration.of(
-            source
-                .outgoing(transport.connector())
-                .withProgressInterval(Duration.ofMillis(1)))
+            source.outgoing(transport.connector()).withProgressInterval(Duration.ofMillis(1)))
         .events()
         .subscribe(lazy);
     assertThat(await(in).error()).isNull();
     Leftovers.assertNoThreads();
-    assertThat(told).isFalse();
+    assertThat(told.getCount()).isEqualTo(1);
     lazy.requestUnbounded();
-    assertThat(told).isTrue();
+    awaitLatch(told);
   }
 
   @Test

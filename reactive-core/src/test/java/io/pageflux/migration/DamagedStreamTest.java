@@ -87,8 +87,7 @@ class DamagedStreamTest {
     assertThat(rounds.stream().mapToLong(RoundReport::zeroPages).sum()).isPositive();
     assertThat(rounds.stream().mapToLong(RoundReport::rawPages).sum()).isPositive();
     assertThat(rounds.stream().mapToLong(RoundReport::deltaPages).sum()).isPositive();
-    CompressionStatistics compression =
-        Objects.requireNonNull(ends[1].info()).compression();
+    CompressionStatistics compression = Objects.requireNonNull(ends[1].info()).compression();
     assertThat(Objects.requireNonNull(compression).batches()).isPositive();
     assertThat(compression.rawBatches()).isPositive();
   }

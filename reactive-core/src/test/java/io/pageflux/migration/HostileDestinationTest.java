@@ -35,8 +35,7 @@ class HostileDestinationTest {
   /** A peer that answers records of a type, each time the same. */
   private static ScriptedPeer answering(Map<Integer, List<WireRecord>> answers) {
     return new ScriptedPeer(
-        (peer, type) ->
-            answers.getOrDefault(type, List.of()).forEach(record -> peer.say(record)));
+        (peer, type) -> answers.getOrDefault(type, List.of()).forEach(record -> peer.say(record)));
   }
 
   private MigrationException refusal(ScriptedPeer peer) {
@@ -70,8 +69,11 @@ class HostileDestinationTest {
   @Test
   void anotherVersionIsNamed() {
     MigrationException e =
-        refusal(answering(Map.of(WireBytes.HELLO, List.of(new WireRecord.Hello(
-            9, 9, 0, 0, new UUID(1, 2), 0, 1, "a test")))));
+        refusal(
+            answering(
+                Map.of(
+                    WireBytes.HELLO,
+                    List.of(new WireRecord.Hello(9, 9, 0, 0, new UUID(1, 2), 0, 1, "a test")))));
     assertThat(e.kind()).isEqualTo(Kind.PROTOCOL);
     assertThat(e).hasMessageContaining("the peer (a test) speaks version 9");
   }
@@ -80,8 +82,17 @@ class HostileDestinationTest {
   void aFailureBeforeTheGreetingIsNoGreeting() {
     // By hand: the writer would not write it.
     byte[] failure =
-        WireBytes.sealed(WireBytes.FAILURE, 0, 0, 6, (byte) 0, (byte) 9, (byte) 0, (byte) 2,
-            (byte) 'n', (byte) 'o');
+        WireBytes.sealed(
+            WireBytes.FAILURE,
+            0,
+            0,
+            6,
+            (byte) 0,
+            (byte) 9,
+            (byte) 0,
+            (byte) 2,
+            (byte) 'n',
+            (byte) 'o');
     ScriptedPeer peer = new ScriptedPeer((p, type) -> {});
     peer.sayBytes("PAGEFLUX".getBytes(StandardCharsets.UTF_8)).sayBytes(failure);
     MigrationException e = refusal(peer);
@@ -121,8 +132,7 @@ class HostileDestinationTest {
     assertOutOfTurn("Hello", Map.of(WireBytes.HELLO, List.of(HELLO, HELLO)));
     assertOutOfTurn("Ready", Map.of(WireBytes.HELLO, List.of(HELLO, READY)));
     assertOutOfTurn(
-        "Ready",
-        Map.of(WireBytes.HELLO, List.of(HELLO), WireBytes.LAYOUT, List.of(READY, READY)));
+        "Ready", Map.of(WireBytes.HELLO, List.of(HELLO), WireBytes.LAYOUT, List.of(READY, READY)));
     assertOutOfTurn(
         "Prepared", Map.of(WireBytes.HELLO, List.of(HELLO, new WireRecord.Prepared(0))));
     assertOutOfTurn("Running", Map.of(WireBytes.HELLO, List.of(HELLO, new WireRecord.Running())));

@@ -146,8 +146,7 @@ class HostileSourceTest {
   @Test
   void whatWasNotAgreedUponIsRefused() {
     // A delta from somebody who has said that he sends none.
-    byte[] start =
-        WireBytes.of(hello(1, 0, 0, 1), layout(), new WireRecord.RoundBegin(1, true, 7));
+    byte[] start = WireBytes.of(hello(1, 0, 0, 1), layout(), new WireRecord.RoundBegin(1, true, 7));
     MigrationException e = refusal(playing(start, pages(3, 0, 1, (byte) 2, 5)));
     assertThat(e.kind()).isEqualTo(Kind.PROTOCOL);
     assertThat(e).hasMessageContaining("XBZRLE was not agreed upon");
@@ -266,7 +265,8 @@ class HostileSourceTest {
   @Test
   void batchesThatAreTooLargeAreRefused() {
     for (BatchGeometry large :
-        List.of(new BatchGeometry(4, 4096), new BatchGeometry(3, BatchGeometry.MAX_PAYLOAD_BYTES))) {
+        List.of(
+            new BatchGeometry(4, 4096), new BatchGeometry(3, BatchGeometry.MAX_PAYLOAD_BYTES))) {
       MigrationException e = refusal(HELLO, new WireRecord.Layout(guest.memory.layout(), large));
       assertThat(e.kind()).isEqualTo(Kind.PROTOCOL);
       assertThat(e).hasMessageContaining("takes no more than 3 pages and 4096 bytes");
@@ -349,8 +349,8 @@ class HostileSourceTest {
       ScriptedPeer peer = new ScriptedPeer((p, type) -> {});
       allButTheEnd().forEach(peer::say);
       peer.say(new WireRecord.End(0, 5), new WireRecord.Commit());
-      End end = End.of(IncomingMigration.of(IncomingSpec.of(guest.memory, picky, peer.acceptor()))
-          .run());
+      End end =
+          End.of(IncomingMigration.of(IncomingSpec.of(guest.memory, picky, peer.acceptor())).run());
       assertThat(end.failure().kind()).isEqualTo(Kind.GUEST);
       assertThat(end.message())
           .isEqualTo("the guest could not take its device state: of another machine");

@@ -243,7 +243,9 @@ class OneGuestTest {
       Mono<MigrationInfo> inRun =
           MigrationRun.result(
               in.events(
-                  i % 2 == 0 ? sourceGone.asMono() : Mono.firstWithSignal(stop, sourceGone.asMono())));
+                  i % 2 == 0
+                      ? sourceGone.asMono()
+                      : Mono.firstWithSignal(stop, sourceGone.asMono())));
       Ends ends =
           migrate(
               outRun.doFinally(
