@@ -65,7 +65,6 @@ final class OutgoingSession {
   private Convergence.@Nullable Decision decision;
   private int rounds;
   private long firstRoundNanos;
-  private long lastCollectNanos;
   private long sentPages;
   private long deviceStateBytes;
 
@@ -289,8 +288,7 @@ final class OutgoingSession {
 
     private Flux<WireRecord> preCopy() {
       resources.tracker.start();
-      lastCollectNanos = now();
-      firstRoundNanos = lastCollectNanos;
+      firstRoundNanos = now();
       statistics.collectedFirst();
       statistics.firstRound(firstRoundNanos);
       status(MigrationStatus.ACTIVE);
@@ -394,11 +392,8 @@ final class OutgoingSession {
     private void collect() {
       long began = now();
       long found = resources.tracker.collect(ledger.dirty());
-      long ended = now();
-      estimator.collected(ended - began);
-      double seconds = Math.max(1, began - lastCollectNanos) / 1e9;
-      lastCollectNanos = began;
-      statistics.collected(ledger.dirty().bytes(), (long) (found / seconds));
+      estimator.collected(now() - began);
+      statistics.collected(ledger.dirty().bytes(), found, began);
     }
 
     private void decide() {

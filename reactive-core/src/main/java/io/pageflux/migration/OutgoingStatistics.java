@@ -15,6 +15,8 @@ import org.jspecify.annotations.Nullable;
  */
 final class OutgoingStatistics {
 
+  private static final long PERIOD_NANOS = 1_000_000_000;
+
   private final long totalBytes;
   private final int pageSizeBytes;
   private final boolean compressing;
@@ -37,6 +39,9 @@ final class OutgoingStatistics {
   private long rawBytes;
   private long deltaPages;
   private long dirtyPagesRate;
+  private long periodNanos;
+  private long periodPages;
+  private boolean periodEnded;
   private long syncCount;
   private long handledPages;
 
@@ -71,6 +76,7 @@ final class OutgoingStatistics {
 
   synchronized void firstRound(long nowNanos) {
     firstRoundNanos = nowNanos;
+    periodNanos = nowNanos;
   }
 
   synchronized void transferred(long bytes) {
@@ -99,10 +105,25 @@ final class OutgoingStatistics {
     dirtyBytes -= (long) batch.size() * batch.pageSizeBytes();
   }
 
-  synchronized void collected(long dirty, long pagesRate) {
+  /**
+   * Counts a collection of dirty pages. Their rate is that of periods of a second at least, as in
+   * QEMU, for two collections may follow one another at once; only the first may be shorter, so
+   * that there is a figure at all.
+   *
+   * @param dirty bytes that are dirty now
+   * @param found pages that were found dirty
+   */
+  synchronized void collected(long dirty, long found, long nowNanos) {
     dirtyBytes = dirty;
-    dirtyPagesRate = pagesRate;
     syncCount++;
+    periodPages += found;
+    long nanos = nowNanos - periodNanos;
+    if (nanos >= PERIOD_NANOS || !periodEnded) {
+      dirtyPagesRate = (long) (periodPages * 1e9 / Math.max(1, nanos));
+      periodPages = 0;
+      periodNanos = nowNanos;
+      periodEnded = true;
+    }
   }
 
   synchronized void collectedFirst() {
