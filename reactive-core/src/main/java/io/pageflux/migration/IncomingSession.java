@@ -4,7 +4,6 @@ import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
 import io.pageflux.codec.DeltaDecoder;
 import io.pageflux.codec.PageLoader;
-import io.pageflux.codec.ZstdBatchDecompressor;
 import io.pageflux.memory.GuestMemory;
 import io.pageflux.memory.RamBlock;
 import io.pageflux.operator.OrderedParallelMap;
@@ -249,15 +248,15 @@ final class IncomingSession {
           spec.workers(),
           2 * spec.workers(),
           threads,
-          () -> new Decompressor(channel),
+          () -> new RecordDecompressor(channel),
           record -> record instanceof WireRecord.Pages pages && pages.batch().isCompressed(),
-          IncomingSession::release);
+          RecordDecompressor::release);
     }
 
     /** Takes the next record. {@return what has to be done before the one after it is taken} */
     private Mono<Void> next(WireRecord record) {
       if (channel.isOver()) {
-        release(record);
+        RecordDecompressor.release(record);
         return Mono.empty();
       }
       try {
@@ -507,41 +506,6 @@ final class IncomingSession {
       watches.dispose();
       statistics.received(channel.bytesRead());
       return channel.hangUp(reason, ruleOutStart() && !reason.isFromPeer());
-    }
-  }
-
-  private static void release(WireRecord record) {
-    if (record instanceof WireRecord.Pages pages) {
-      pages.batch().release();
-    }
-  }
-
-  /** Decompresses batches in one thread. One that cannot be is as good as nothing said. */
-  private static final class Decompressor implements OrderedParallelMap.Worker<WireRecord> {
-
-    private final ZstdBatchDecompressor zstd = new ZstdBatchDecompressor();
-    private final WireChannel channel;
-
-    Decompressor(WireChannel channel) {
-      this.channel = channel;
-    }
-
-    @Override
-    public WireRecord apply(WireRecord record) {
-      try {
-        if (record instanceof WireRecord.Pages pages) {
-          zstd.decompress(pages.batch());
-        }
-      } catch (RuntimeException e) {
-        release(record);
-        channel.endOver(e);
-      }
-      return record;
-    }
-
-    @Override
-    public void close() {
-      zstd.close();
     }
   }
 }

@@ -102,8 +102,8 @@ final class FluxOrderedParallelMap<T> extends FluxOperator<T, T> {
     private volatile boolean done;
     // Written before done, read after it.
     private @Nullable Throwable error;
-    // Only in the drain: the terminal signal has been sent.
-    private boolean ended;
+    // Set in the drain: the terminal signal has been sent.
+    private volatile boolean ended;
 
     @SuppressWarnings({"unchecked", "rawtypes"})
     Main(CoreSubscriber<? super T> actual, FluxOrderedParallelMap<T> operator) {
@@ -140,7 +140,7 @@ final class FluxOrderedParallelMap<T> extends FluxOperator<T, T> {
         Operators.onNextDropped(element, context);
         return;
       }
-      if (cancelled) {
+      if (cancelled || ended) {
         discard(element);
         return;
       }
@@ -171,7 +171,8 @@ final class FluxOrderedParallelMap<T> extends FluxOperator<T, T> {
         }
         // All rails are busy: each looks for another task before it rests.
       }
-      if (!toWork || cancelled) {
+      // After the end only the drain empties the queue, and nobody else will come to call it.
+      if (!toWork || cancelled || ended) {
         drain();
       }
     }

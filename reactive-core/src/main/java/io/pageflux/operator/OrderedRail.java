@@ -1,5 +1,6 @@
 package io.pageflux.operator;
 
+import java.util.Objects;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.atomic.AtomicIntegerFieldUpdater;
 import java.util.function.Supplier;
@@ -90,17 +91,14 @@ final class OrderedRail<T> implements Runnable {
         mine = maker.get();
         worker = mine;
       }
-      T result = mine.apply(element);
+      T result = Objects.requireNonNull(mine.apply(element), "a worker returned null");
       if (!slot.settle(result)) {
         owner.discard(result);
       }
     } catch (Throwable e) {
+      // A lack of memory, too, has to be told downstream, and leaves a worker to be closed.
       owner.discard(element);
       slot.fail(e);
-      if (e instanceof VirtualMachineError fatal) {
-        owner.drain();
-        throw fatal;
-      }
     }
   }
 

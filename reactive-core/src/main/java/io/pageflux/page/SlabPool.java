@@ -156,7 +156,7 @@ public final class SlabPool implements AutoCloseable {
 
   void giveBack(Lease lease, Slab slab) {
     // Others are called outside the monitor: what they do is not ours to hold up.
-    Runnable[] idle = {};
+    Runnable closing = () -> {};
     while (true) {
       Waiter waiter;
       Lease next;
@@ -169,8 +169,7 @@ public final class SlabPool implements AutoCloseable {
         if (waiter == null) {
           free.push(slab);
           if (outstanding.isEmpty() && !idleListeners.isEmpty()) {
-            idle = idleListeners.toArray(Runnable[]::new);
-            idleListeners.clear();
+            closing = shut();
           }
           break;
         }
@@ -181,42 +180,40 @@ public final class SlabPool implements AutoCloseable {
       }
       lease = next; // Cancelled meanwhile: the next one's turn.
     }
-    for (Runnable listener : idle) {
-      listener.run();
-    }
+    closing.run();
   }
 
   /**
    * Closes the pool as soon as no slab is leased: whoever ends a pipeline must not free what the
-   * operating system may still be reading from.
+   * operating system may still be reading from. From then on nobody gets one.
    *
    * <p><b>Ordering and threading:</b> on the thread that releases the last slab, or at once.
    *
-   * @return completes when the pool is closed; cancelling leaves it open
+   * @return completes when the pool is closed, be it by {@link #close}; cancelling leaves it open
    */
   public Mono<Void> closeWhenIdle() {
-    return Mono.<Void>create(
-            sink -> {
-              Runnable onIdle = sink::success;
-              boolean idle;
-              synchronized (this) {
-                idle = outstanding.isEmpty();
-                if (!idle) {
-                  idleListeners.add(onIdle);
+    return Mono.create(
+        sink -> {
+          Runnable onClosed = sink::success;
+          Runnable closing = () -> {};
+          synchronized (this) {
+            if (!closed) {
+              idleListeners.add(onClosed);
+              if (outstanding.isEmpty()) {
+                closing = shut();
+              }
+            } else {
+              closing = onClosed;
+            }
+          }
+          sink.onDispose(
+              () -> {
+                synchronized (this) {
+                  idleListeners.remove(onClosed);
                 }
-              }
-              if (idle) {
-                sink.success();
-              } else {
-                sink.onDispose(
-                    () -> {
-                      synchronized (this) {
-                        idleListeners.remove(onIdle);
-                      }
-                    });
-              }
-            })
-        .then(Mono.fromRunnable(this::close));
+              });
+          closing.run();
+        });
   }
 
   /**
@@ -225,20 +222,38 @@ public final class SlabPool implements AutoCloseable {
    */
   @Override
   public void close() {
-    Waiter[] refused;
+    Runnable closing;
     synchronized (this) {
       if (closed) {
         return;
       }
-      closed = true;
-      refused = waiters.toArray(Waiter[]::new);
-      waiters.clear();
-      free.clear();
+      closing = shut();
     }
-    for (Waiter waiter : refused) {
-      waiter.refuse();
-    }
-    arena.close();
+    closing.run();
+  }
+
+  /**
+   * Lets nobody in any more; the caller holds the monitor. To be idle and to be shut has to be one
+   * step: a slab leased in between would be freed under its holder.
+   *
+   * @return what remains to be done outside of the monitor
+   */
+  private Runnable shut() {
+    closed = true;
+    Waiter[] refused = waiters.toArray(Waiter[]::new);
+    Runnable[] listeners = idleListeners.toArray(Runnable[]::new);
+    waiters.clear();
+    idleListeners.clear();
+    free.clear();
+    return () -> {
+      for (Waiter waiter : refused) {
+        waiter.refuse();
+      }
+      arena.close();
+      for (Runnable listener : listeners) {
+        listener.run();
+      }
+    };
   }
 
   @Override

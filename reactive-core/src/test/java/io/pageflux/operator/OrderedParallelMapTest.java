@@ -263,6 +263,109 @@ class OrderedParallelMapTest {
   }
 
   @Test
+  void whatTheSourceEmitsAfterAWorkerFailedIsReleased() {
+    TestPublisher<Item> source =
+        TestPublisher.createNoncompliant(TestPublisher.Violation.CLEANUP_ON_TERMINATE);
+    Item late = new Item(2);
+    StepVerifier.create(
+            source
+                .flux()
+                .transform(
+                    map(
+                        1,
+                        4,
+                        item -> {
+                          throw new IllegalArgumentException("no");
+                        })))
+        .then(() -> source.next(new Item(1)))
+        .verifyErrorMessage("no");
+    // A source may have an element on its way when it is cancelled.
+    source.next(late);
+    assertThat(late.released).hasValue(1);
+  }
+
+  @Test
+  void aWorkerThatRunsOutOfMemoryIsClosedToo() {
+    Item item = new Item(1);
+    StepVerifier.create(
+            Flux.just(item)
+                .transform(
+                    map(
+                        1,
+                        4,
+                        it -> {
+                          throw new OutOfMemoryError("direct, for instance");
+                        })))
+        .verifyError(OutOfMemoryError.class);
+    assertThat(item.released).hasValue(1);
+  }
+
+  @Test
+  @SuppressWarnings("NullAway") // what is tested
+  void aWorkerThatReturnsNothingIsAnError() {
+    Item item = new Item(1);
+    StepVerifier.create(Flux.just(item).transform(map(1, 4, it -> null)))
+        .verifyErrorMessage("a worker returned null");
+    assertThat(item.released).hasValue(1);
+  }
+
+  @Test
+  void aRequestOfNothingIsIgnored() {
+    BaseSubscriber<Item> subscriber =
+        new BaseSubscriber<>() {
+          @Override
+          protected void hookOnSubscribe(org.reactivestreams.Subscription s) {
+            s.request(0);
+            s.request(-1);
+          }
+        };
+    List<Item> items = items(3);
+    Flux.fromIterable(items)
+        .transform(map(1, 4, item -> item))
+        .doOnNext(
+            item -> {
+              throw new AssertionError("nothing was requested");
+            })
+        .subscribe(subscriber);
+    assertThat(subscriber.isDisposed()).isFalse();
+    subscriber.cancel();
+    while (openWorkers.get() > 0) {
+      Thread.onSpinWait();
+    }
+    assertThat(items).allMatch(item -> item.released.get() == 1);
+  }
+
+  @Test
+  void aRequestFromWithinOnNextDoesNotDeepenTheStack() {
+    AtomicInteger depth = new AtomicInteger();
+    AtomicInteger deepest = new AtomicInteger();
+    CountDownLatch end = new CountDownLatch(1);
+    Flux.fromStream(IntStream.range(0, 100_000).mapToObj(i -> new Item(7 * i)))
+        .transform(map(1, 2, item -> item))
+        .subscribe(
+            new BaseSubscriber<>() {
+              @Override
+              protected void hookOnSubscribe(org.reactivestreams.Subscription s) {
+                s.request(1);
+              }
+
+              @Override
+              protected void hookOnNext(Item item) {
+                deepest.accumulateAndGet(depth.incrementAndGet(), Math::max);
+                request(1);
+                depth.decrementAndGet();
+              }
+
+              @Override
+              protected void hookFinally(reactor.core.publisher.SignalType type) {
+                end.countDown();
+              }
+            });
+    assertThat(end.getCount()).isZero();
+    assertThat(deepest).hasValue(1);
+  }
+
+  @Test
   void theContextIsSeenUpstream() {
     StepVerifier.create(
             Flux.deferContextual(c -> Flux.just(new Item(c.get("n"))))

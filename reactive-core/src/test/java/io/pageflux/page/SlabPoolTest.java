@@ -225,6 +225,38 @@ class SlabPoolTest {
   }
 
   @Test
+  void aCloseInBetweenEndsTheWaitForIdleness() {
+    Lease lease = acquire();
+    StepVerifier.create(pool.closeWhenIdle()).then(pool::close).verifyComplete();
+    StepVerifier.create(pool.closeWhenIdle()).verifyComplete();
+    lease.release();
+  }
+
+  @Test
+  void nobodyGetsASlabOnceThePoolIsIdleAndToBeClosed() {
+    for (int i = 0; i < 1_000; i++) {
+      SlabPool racing = new SlabPool(1, SMALL);
+      Lease last = Objects.requireNonNull(racing.tryAcquire());
+      racing.closeWhenIdle().subscribe();
+      RaceTestUtils.race(
+          last::release,
+          () -> {
+            try {
+              Lease late = racing.tryAcquire();
+              while (late == null) {
+                late = racing.tryAcquire();
+              }
+              // Whoever has a slab can use it.
+              late.segment().fill((byte) 1);
+              late.release();
+            } catch (IllegalStateException e) {
+              assertThat(e).hasMessage("the slab pool is closed");
+            }
+          });
+    }
+  }
+
+  @Test
   void geometriesOutOfRangeAreRefused() {
     assertThatThrownBy(() -> new SlabPool(0, SMALL)).isInstanceOf(IllegalArgumentException.class);
     assertThatThrownBy(() -> new BatchGeometry(0, 4096))
