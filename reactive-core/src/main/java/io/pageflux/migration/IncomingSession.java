@@ -83,12 +83,7 @@ final class IncomingSession {
 
   private long features;
   private int rounds;
-  private boolean lastRound;
-  private long roundDirtyPages;
-  private long roundBeganNanos;
-  private long roundBytesBefore;
-  private long roundPages;
-  private OutgoingStatistics.Kinds kindsBefore = new OutgoingStatistics.Kinds(0, 0, 0);
+  private @Nullable IncomingRound round; // From its beginning on, until the next one's.
   private final List<byte[]> deviceState = new ArrayList<>();
   private long deviceStateBytes;
 
@@ -351,47 +346,34 @@ final class IncomingSession {
 
     private void roundBegin(WireRecord.RoundBegin begin) {
       require(Phase.BETWEEN_ROUNDS, begin);
-      if (begin.round() != rounds + 1) {
-        throw MigrationException.of(
-            Kind.PROTOCOL, "round %d follows round %d".formatted(begin.round(), rounds));
-      }
-      if (begin.pages() > totalPages()) {
-        throw MigrationException.of(
-            Kind.PROTOCOL,
-            "round %d is to have %d pages, but the memory has %d pages"
-                .formatted(begin.round(), begin.pages(), totalPages()));
-      }
-      rounds = begin.round();
-      roundPages = 0;
-      lastRound = begin.last();
-      roundDirtyPages = begin.pages();
-      roundBeganNanos = now();
-      roundBytesBefore = channel.bytesRead();
-      kindsBefore = statistics.kinds();
-      statistics.roundBegan(lastRound, begin.pages(), roundBeganNanos);
+      IncomingRound next =
+          new IncomingRound(
+              begin, rounds, totalPages(), statistics.kinds(), channel.bytesRead(), now());
+      round = next;
+      rounds = next.number;
+      statistics.roundBegan(next.last, next.dirtyPages, now());
       phase = Phase.IN_ROUND;
-      if (lastRound) {
+      if (next.last) {
         status(MigrationStatus.DEVICE);
       }
-      events.emit(new MigrationEvent.RoundStarted(rounds, lastRound, begin.pages()));
+      events.emit(new MigrationEvent.RoundStarted(next.number, next.last, next.dirtyPages));
     }
 
     private long totalPages() {
       return memory.blocks().stream().mapToLong(RamBlock::pageCount).sum();
     }
 
+    private IncomingRound roundFor(WireRecord record) {
+      IncomingRound current = round;
+      if (phase != Phase.IN_ROUND || current == null) {
+        throw outOfTurn(record);
+      }
+      return current;
+    }
+
     private void apply(PageBatch batch) {
       try {
-        if (phase != Phase.IN_ROUND) {
-          throw outOfTurn(new WireRecord.Pages(batch));
-        }
-        roundPages += batch.size();
-        if (roundPages > roundDirtyPages) {
-          throw MigrationException.of(
-              Kind.PROTOCOL,
-              "round %d was to have %d pages, but there are more"
-                  .formatted(rounds, roundDirtyPages));
-        }
+        roundFor(new WireRecord.Pages(batch)).expect(batch.size());
         statistics.batch(batch);
         deltas.expand(batch, memory);
         loader.load(batch);
@@ -402,30 +384,13 @@ final class IncomingSession {
     }
 
     private void roundEnd(WireRecord.RoundEnd end) {
-      require(Phase.IN_ROUND, end);
-      OutgoingStatistics.Kinds applied = statistics.kinds().minus(kindsBefore);
-      OutgoingStatistics.Kinds sent =
-          new OutgoingStatistics.Kinds(end.zero(), end.raw(), end.delta());
-      if (end.round() != rounds || !applied.equals(sent)) {
-        throw MigrationException.of(
-            Kind.INTEGRITY,
-            "round %d ends as round %d with %s, but %s have arrived"
-                .formatted(rounds, end.round(), sent, applied));
-      }
       RoundReport report =
-          new RoundReport(
-              rounds,
-              lastRound,
-              roundDirtyPages,
-              applied.zero(),
-              applied.raw(),
-              applied.delta(),
-              roundDirtyPages - applied.total(),
-              channel.bytesRead() - roundBytesBefore,
-              Duration.ofNanos(now() - roundBeganNanos));
+          roundFor(end).report(end, statistics.kinds(), channel.bytesRead(), now());
       statistics.round(report);
-      phase = lastRound ? Phase.DEVICE_STATE : Phase.BETWEEN_ROUNDS;
-      channel.say(new WireRecord.RoundAck(rounds, applied.total()));
+      phase = report.last() ? Phase.DEVICE_STATE : Phase.BETWEEN_ROUNDS;
+      channel.say(
+          new WireRecord.RoundAck(
+              report.round(), report.zeroPages() + report.rawPages() + report.deltaPages()));
       events.emit(new MigrationEvent.RoundCompleted(report));
     }
 
