@@ -129,7 +129,8 @@ class BadInputEndToEndTest {
   void aDestinationThatSpeaksSomethingElse() throws Exception {
     try (ServerSocket server = listen()) {
       Thread.ofVirtual().start(() -> answer(server, GARBAGE));
-      send(image, server.getLocalPort()).isFailure(1, "does not speak Pageflux", "HTTP");
+      send(image, server.getLocalPort())
+          .isFailure(1, "127.0.0.1:" + server.getLocalPort(), "does not speak Pageflux", "HTTP");
     }
   }
 

@@ -228,9 +228,14 @@ final class WireChannel {
       return record;
     } catch (RuntimeException e) {
       // No error of this flux: it would cancel the connection.
-      endOver(e);
+      endOver(e instanceof MigrationException fault ? ofPeer(fault) : e);
       return null;
     }
+  }
+
+  /** A fault of the stream, which the reader knows, and of whose stream, which it does not. */
+  private MigrationException ofPeer(MigrationException fault) {
+    return MigrationException.of(fault.kind(), peer() + ": " + MigrationText.of(fault), fault);
   }
 
   /**
@@ -270,7 +275,7 @@ final class WireChannel {
         reader.end();
       }
     } catch (MigrationException e) {
-      return e;
+      return ofPeer(e);
     }
     return MigrationException.of(
         MigrationException.Kind.TRANSPORT,
