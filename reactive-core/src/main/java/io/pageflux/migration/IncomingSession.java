@@ -301,7 +301,7 @@ final class IncomingSession {
           new WireRecord.Hello(
               WireLimits.VERSION,
               WireLimits.VERSION,
-              Feature.all(),
+              Feature.migration(),
               0,
               theirs.session(),
               theirs.channel(),

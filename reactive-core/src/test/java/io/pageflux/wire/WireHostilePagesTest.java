@@ -9,6 +9,7 @@ import io.pageflux.MigrationException.Kind;
 import io.pageflux.page.SlabPool;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Objects;
 import java.util.Random;
 import org.junit.jupiter.api.AfterEach;
@@ -174,7 +175,7 @@ class WireHostilePagesTest {
   @Test
   void whatWasNotAgreedUponIsRefused() {
     byte[] hello = new Streams.Builder().add(Streams.HELLO).bytes();
-    for (Feature missing : Feature.values()) {
+    for (Feature missing : List.of(Feature.XBZRLE, Feature.ZSTD)) {
       Body body = new Body();
       body.encoding = missing == Feature.ZSTD ? 1 : 0;
       byte[] record = Streams.sealed(RecordType.PAGES.code(), 0, 1, body.bytes());
