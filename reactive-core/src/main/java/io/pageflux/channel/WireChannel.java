@@ -176,11 +176,17 @@ public final class WireChannel {
     }
   }
 
-  /** Says something that is worth saying only if nothing else waits to be said. */
-  public void sayIfIdle(WireRecord record) {
-    if (controlBacklog.get() == 0) {
-      say(record);
+  /**
+   * Says something that is worth saying only if nothing else waits to be said.
+   *
+   * @return whether it was said
+   */
+  public boolean sayIfIdle(WireRecord record) {
+    if (controlBacklog.get() > 0) {
+      return false;
     }
+    say(record);
+    return true;
   }
 
   private void completeControl() {
@@ -299,7 +305,7 @@ public final class WireChannel {
 
   /** Gives signs of life now and then. Never completes. */
   public Mono<Void> keepAlive() {
-    return ticks().doOnNext(tick -> sayIfIdle(new WireRecord.KeepAlive())).then();
+    return ticks().map(tick -> sayIfIdle(new WireRecord.KeepAlive())).then();
   }
 
   private Flux<Long> ticks() {
