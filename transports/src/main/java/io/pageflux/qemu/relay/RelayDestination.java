@@ -94,9 +94,9 @@ final class RelayDestination extends RelayLink {
   }
 
   private Mono<Void> take(WireRecord record) {
-    if (ended && RelayRecords.counts(record)) {
+    if (RelayRecords.counts(record) && (ended || hasReturnEnded() && hasBytes(record))) {
       RecordDecompressor.release(record);
-      throw outOfTurn(record);
+      throw ended ? outOfTurn(record) : closedEarly();
     }
     switch (record) {
       case WireRecord.Hello theirs -> {
@@ -129,6 +129,10 @@ final class RelayDestination extends RelayLink {
       default -> throw outOfTurn(record);
     }
     return Mono.empty();
+  }
+
+  private static boolean hasBytes(WireRecord record) {
+    return record instanceof WireRecord.Pages || record instanceof WireRecord.Stream;
   }
 
   private void requireQemu(WireRecord record) {
@@ -170,7 +174,7 @@ final class RelayDestination extends RelayLink {
 
   private void connected(Connection connection) {
     qemu = connection;
-    attend(connection.send(output.buffers()));
+    attendSending(connection, output.buffers());
     attend(
         connection
             .receive()

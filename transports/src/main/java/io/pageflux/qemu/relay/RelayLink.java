@@ -142,12 +142,21 @@ abstract class RelayLink {
     if (returnEnded.get()) {
       complete();
     } else {
-      failAfter(
-          spec.closeTimeout(),
-          "the destination's QEMU was given everything, but has not closed its connection within "
-              + spec.closeTimeout().toSeconds()
-              + " s");
+      watch(Mono.delay(spec.closeTimeout(), timer).subscribe(tick -> end(stillOpen())));
     }
+  }
+
+  final boolean hasReturnEnded() {
+    return returnEnded.get();
+  }
+
+  /**
+   * Gives a QEMU what is sent to it. That this fails says nothing more than the other direction
+   * does, which ends in order if QEMU has closed the connection after reading all of it, and in
+   * error if not; and only that one knows the reason.
+   */
+  final void attendSending(Connection qemu, Flux<TransportBuffer> buffers) {
+    qemu.send(buffers).onErrorComplete(MigrationException.class).subscribe(v -> {}, this::end);
   }
 
   /** The destination's QEMU has closed its side. */
@@ -157,17 +166,23 @@ abstract class RelayLink {
       complete();
     } else {
       // It may be through, and its source about to close; or it has failed.
-      failAfter(
-          CLOSING,
-          "the destination's QEMU has closed its connection before the stream had ended:"
-              + " its own messages say why");
+      watch(Mono.delay(CLOSING, timer).subscribe(tick -> end(closedEarly())));
     }
   }
 
-  private void failAfter(Duration patience, String reason) {
-    watch(
-        Mono.delay(patience, timer)
-            .subscribe(tick -> end(MigrationException.of(Kind.TRANSPORT, reason))));
+  static MigrationException closedEarly() {
+    return MigrationException.of(
+        Kind.TRANSPORT,
+        "the destination's QEMU has closed its connection before the stream had ended:"
+            + " its own messages say why");
+  }
+
+  private MigrationException stillOpen() {
+    return MigrationException.of(
+        Kind.TIMEOUT,
+        "the destination's QEMU was given everything, but has not closed its connection within "
+            + spec.closeTimeout().toSeconds()
+            + " s");
   }
 
   private void complete() {

@@ -67,7 +67,7 @@ final class RelaySource extends RelayLink {
   void begin() {
     attend(channel.receive().doOnNext(this::heard).then());
     attend(channel.send(script(), Function.identity()));
-    attend(qemu.send(toQemu.asFlux()));
+    attendSending(qemu, toQemu.asFlux());
   }
 
   private Flux<WireRecord> script() {
