@@ -62,8 +62,7 @@ final class GuestConsole {
     for (int i = 0; i < numbers.length; i++) {
       numbers[i] = Long.parseLong(ok.group(i + 1));
     }
-    return new Progress(
-        numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5]);
+    return new Progress(numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5]);
   }
 
   /** True of a line by which the guest says that its memory is wrong, or that it gave up. */

@@ -1,22 +1,24 @@
 package io.pageflux.qemu.testing;
 
+import java.io.File;
 import java.lang.annotation.ElementType;
 import java.lang.annotation.Retention;
 import java.lang.annotation.RetentionPolicy;
 import java.lang.annotation.Target;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.extension.ConditionEvaluationResult;
 import org.junit.jupiter.api.extension.ExecutionCondition;
 import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.api.extension.ExtensionContext;
 
 /**
- * A test that needs the Linux guest, which {@code .ci/linux-guest} makes in the directory that the
- * environment variable {@value #DIRECTORY} names.
+ * A test that needs QEMU, and the Linux guest that {@code .ci/linux-guest} makes in the directory
+ * that the environment variable {@value #DIRECTORY} names.
  *
- * <p>Without it the test is skipped with a message, but fails if {@code PAGEFLUX_REQUIRE_QEMU} is
- * 1. It needs QEMU too, so it carries {@link RequiresQemu} as well.
+ * <p>Without them the test is skipped with a message, but fails if {@code PAGEFLUX_REQUIRE_QEMU} is
+ * 1.
  */
 @Target({ElementType.TYPE, ElementType.METHOD})
 @Retention(RetentionPolicy.RUNTIME)
@@ -32,19 +34,28 @@ public @interface RequiresLinuxGuest {
     @Override
     public ConditionEvaluationResult evaluateExecutionCondition(ExtensionContext context) {
       String directory = System.getenv(DIRECTORY);
-      if (directory != null
-          && Files.isReadable(Path.of(directory, "vmlinuz"))
-          && Files.isReadable(Path.of(directory, "initrd"))) {
+      String message;
+      if (directory == null) {
+        message = "no Linux guest: .ci/linux-guest makes it, and " + DIRECTORY + " is to name it";
+      } else if (!Files.isReadable(Path.of(directory, "vmlinuz"))
+          || !Files.isReadable(Path.of(directory, "initrd"))) {
+        message = DIRECTORY + " names " + directory + ", which lacks vmlinuz or initrd";
+      } else if (!isOnPath("qemu-system-x86_64")) {
+        message = "qemu-system-x86_64 is not installed";
+      } else {
         return ConditionEvaluationResult.enabled("the Linux guest is in " + directory);
       }
-      String message =
-          directory == null
-              ? "no Linux guest: .ci/linux-guest makes it, and " + DIRECTORY + " is to name it"
-              : DIRECTORY + " names " + directory + ", which lacks vmlinuz or initrd";
       if ("1".equals(System.getenv("PAGEFLUX_REQUIRE_QEMU"))) {
         throw new IllegalStateException(message);
       }
       return ConditionEvaluationResult.disabled(message);
+    }
+
+    private static boolean isOnPath(String program) {
+      String path = System.getenv("PATH");
+      return path != null
+          && Stream.of(path.split(File.pathSeparator))
+              .anyMatch(directory -> Files.isExecutable(Path.of(directory, program)));
     }
   }
 }
