@@ -18,5 +18,6 @@ module io.pageflux.transports {
   requires io.netty.transport;
   requires static transitive org.jspecify;
 
+  exports io.pageflux.qemu.stream;
   exports io.pageflux.transport.tcp;
 }
