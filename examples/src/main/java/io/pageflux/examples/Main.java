@@ -41,7 +41,7 @@ public final class Main {
             new SendCommand(console),
             new ReceiveCommand(console),
             new InspectCommand(console),
-                new RelayCommand(console),
+            new RelayCommand(console),
             new BenchCommand(console),
             new DemoSource(console),
             new DemoDestination(console)),

@@ -112,7 +112,7 @@ final class RelaySource extends RelayLink {
           "QEMU's stream lists its RAM blocks twice, the second time at byte " + blocks.offset());
     }
     layoutSeen = true;
-    RamLayout layout = blocks.layout().toRamLayout(spec.pageSizeBytes());
+    RamLayout layout = blocks.layout().toRamLayout(blocks.pageSizeBytes());
     XbzrleSpec xbzrle = spec.xbzrle();
     if (xbzrle != null) {
       long guestBytes = Long.highestOneBit(2 * layout.totalBytes() - 1);

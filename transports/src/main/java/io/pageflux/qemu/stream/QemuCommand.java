@@ -2,60 +2,63 @@ package io.pageflux.qemu.stream;
 
 import org.jspecify.annotations.Nullable;
 
-/** The commands that a sender gives a receiver in the stream. */
+/**
+ * What a command section tells the destination. The {@linkplain #code() code} is what travels.
+ *
+ * <p>Source of the numbers: QEMU, {@code migration/savevm.c}.
+ */
 public enum QemuCommand {
-  /** Answer over the same connection. */
-  OPEN_RETURN_PATH(1, 0, 0, true),
-  /** Say pong. */
-  PING(2, 4, 4, true),
-  /** Post-copy may follow. */
-  POSTCOPY_ADVISE(3, 0, 16, false),
-  /** Post-copy: be ready to ask for pages. */
-  POSTCOPY_LISTEN(4, 0, 0, false),
-  /** Post-copy: start the guest. */
-  POSTCOPY_RUN(5, 0, 0, false),
-  /** Post-copy: pages that are not valid any more. */
-  POSTCOPY_RAM_DISCARD(6, 20, 0xFFFF, false),
-  /** Post-copy: a stream in the stream. */
-  PACKAGED(7, 4, 4, false),
-  /** COLO. */
-  ENABLE_COLO(8, 0, 0, false),
-  /** Post-copy goes on after a broken connection. */
-  POSTCOPY_RESUME(9, 0, 0, false),
-  /** Post-copy: say which pages have arrived. */
-  RECV_BITMAP(10, 1, 256, false),
-  /** The guest is stopped, the last pages follow; since version 10.0. */
-  SWITCHOVER_START(11, 0, 0, true);
+  /** The destination may answer on the same connection. */
+  OPEN_RETURN_PATH(1, 0, 0),
+  /** The destination is to answer with the number that this carries. */
+  PING(2, 4, 4),
+  /** Post-copy may follow: block page sizes and target page size. */
+  POSTCOPY_ADVISE(3, 0, 16),
+  /** Post-copy: be ready for pages at any time. */
+  POSTCOPY_LISTEN(4, 0, 0),
+  /** Post-copy: the guest runs at the destination. */
+  POSTCOPY_RUN(5, 0, 0),
+  /** Post-copy: pages that are out of date. */
+  POSTCOPY_RAM_DISCARD(6, 1, 0xffff),
+  /** Post-copy: a whole stream of sections follows, with its length. */
+  PACKAGED(7, 4, 4),
+  /** COLO: checkpoints follow. */
+  ENABLE_COLO(8, 0, 0),
+  /** Post-copy goes on after the connection was lost. */
+  POSTCOPY_RESUME(9, 0, 0),
+  /** Post-copy recovery: which pages of a block have arrived? */
+  RECV_BITMAP(10, 1, 256),
+  /** The source has stopped its guest; since QEMU 10.0. */
+  SWITCHOVER_START(11, 0, 0);
+
+  private static final QemuCommand[] BY_CODE = values();
 
   private final int code;
-  private final int minBytes;
-  private final int maxBytes;
-  private final boolean preCopy;
+  private final int minPayloadBytes;
+  private final int maxPayloadBytes;
 
-  QemuCommand(int code, int minBytes, int maxBytes, boolean preCopy) {
+  QemuCommand(int code, int minPayloadBytes, int maxPayloadBytes) {
     this.code = code;
-    this.minBytes = minBytes;
-    this.maxBytes = maxBytes;
-    this.preCopy = preCopy;
+    this.minPayloadBytes = minPayloadBytes;
+    this.maxPayloadBytes = maxPayloadBytes;
   }
 
-  /** {@return its number in the stream} */
+  /** {@return the number that stands for this command in the stream} */
   public int code() {
     return code;
   }
 
-  /** {@return whether it may have so many bytes of arguments} */
-  boolean mayHave(int bytes) {
-    return bytes >= minBytes && bytes <= maxBytes;
+  /** Whether so many bytes of payload fit this command. */
+  boolean mayCarry(int payloadBytes) {
+    return payloadBytes >= minPayloadBytes && payloadBytes <= maxPayloadBytes;
   }
 
-  /** {@return whether it occurs without post-copy, recovery and COLO} */
-  public boolean isPreCopy() {
-    return preCopy;
+  /** {@return whether this belongs to pre-copy; only such commands are read} */
+  public boolean isPrecopy() {
+    return this == OPEN_RETURN_PATH || this == PING || this == SWITCHOVER_START;
   }
 
-  /** {@return the command with a number, or null if there is none} */
-  public static @Nullable QemuCommand ofCode(int code) {
-    return code >= 1 && code <= values().length ? values()[code - 1] : null;
+  static @Nullable QemuCommand ofCode(int code) {
+    return code >= 1 && code <= BY_CODE.length ? BY_CODE[code - 1] : null;
   }
 }

@@ -3,95 +3,186 @@ package io.pageflux.qemu.stream;
 import io.pageflux.page.PageBatch;
 import java.nio.ByteBuffer;
 import java.util.List;
+import java.util.OptionalInt;
+import java.util.UUID;
+import org.jspecify.annotations.Nullable;
 
 /**
- * A part of QEMU's stream. The {@link #raw()} bytes of all elements, with page records in the
- * places of {@link Pages}, are the stream.
+ * A piece of QEMU's migration stream.
+ *
+ * <p>The {@linkplain #raw() raw} bytes of all elements, one after the other, with page records
+ * where {@link Pages} stand, are a stream equivalent to the one that was read: nothing but page
+ * records is left out, and the order is that of the stream.
+ *
+ * <p><b>Ownership:</b> {@link Pages} own a slab, and whoever received them last {@linkplain
+ * #release() releases} it. The other elements are immutable and need no release.
  */
 public sealed interface QemuElement {
 
-  /** {@return the bytes that this is in the stream, read-only; none for {@link Pages}} */
+  /** The most bytes of {@link DeviceTail} that one element carries. */
+  int MAX_TAIL_PIECE_BYTES = 64 << 10;
+
+  /**
+   * {@return the exact bytes of the stream that this is, read-only and on the heap, with a position
+   * of its own; none for {@link Pages}} At most {@link #MAX_TAIL_PIECE_BYTES}, but for {@link
+   * RamBlocks}, which have up to 1.2 MiB, and {@link Configuration}, which has up to 20 KiB.
+   */
   ByteBuffer raw();
 
-  /** {@return where in the stream this begins, in bytes} */
+  /** {@return where this begins in the stream, in bytes; for {@link Pages}, its first record} */
   long offset();
 
-  /**
-   * The first eight bytes.
-   *
-   * @param version of the stream's format: 3
-   */
-  record Header(int version, ByteBuffer raw, long offset) implements QemuElement {}
+  /** Gives the slab of {@link Pages} back; the other elements have nothing to give. */
+  default void release() {}
 
   /**
-   * What the sender is.
+   * The first bytes of a stream.
    *
-   * @param machineType as {@code pc-i440fx-7.2}; a receiver of another type refuses it
+   * @param version always 3
    */
-  record Configuration(String machineType, ByteBuffer raw, long offset) implements QemuElement {}
+  record Header(ByteBuffer raw, long offset, int version) implements QemuElement {
+    @Override
+    public ByteBuffer raw() {
+      return raw.duplicate();
+    }
+  }
 
   /**
-   * Something that the receiver has to have in common with the sender.
+   * What the destination's machine has to be.
    *
-   * @param name as {@code configuration/capabilities}
-   * @param capabilities those that both sides must have, of the few that QEMU compares
+   * @param machineType such as {@code pc-i440fx-7.2}
+   * @param capabilities those that both sides must have switched on, such as {@code
+   *     x-ignore-shared}
+   * @param targetPageBits the target page size's logarithm, where the stream says it
+   * @param uuid the machine's, where the stream says it
    */
-  record ConfigurationPart(String name, List<String> capabilities, ByteBuffer raw, long offset)
-      implements QemuElement {}
+  record Configuration(
+      ByteBuffer raw,
+      long offset,
+      String machineType,
+      List<String> capabilities,
+      OptionalInt targetPageBits,
+      @Nullable UUID uuid)
+      implements QemuElement {
+    @Override
+    public ByteBuffer raw() {
+      return raw.duplicate();
+    }
+  }
 
   /**
-   * A command to the receiver.
+   * A command to the destination; only those of pre-copy are read.
    *
-   * @param command which one
+   * @param payload read-only: the number of a {@link QemuCommand#PING}; else empty
    */
-  record Command(QemuCommand command, ByteBuffer raw, long offset) implements QemuElement {}
+  record Command(ByteBuffer raw, long offset, QemuCommand command, ByteBuffer payload)
+      implements QemuElement {
+    @Override
+    public ByteBuffer raw() {
+      return raw.duplicate();
+    }
+
+    @Override
+    public ByteBuffer payload() {
+      return payload.duplicate();
+    }
+  }
 
   /**
-   * A section begins.
+   * The first section of the RAM begins; {@link RamBlocks} is next.
    *
-   * @param type what kind of section
-   * @param id the number that the sender has given it
+   * @param id what the later sections refer to
+   * @param name always {@code ram}
+   * @param instance always 0
+   * @param version always 4
    */
-  record SectionBegin(SectionType type, int id, ByteBuffer raw, long offset)
-      implements QemuElement {}
+  record SectionStart(ByteBuffer raw, long offset, int id, String name, int instance, int version)
+      implements QemuElement {
+    @Override
+    public ByteBuffer raw() {
+      return raw.duplicate();
+    }
+  }
+
+  /** The list of RAM blocks. {@code pageSizeBytes} is the size of the pages that will come. */
+  record RamBlocks(ByteBuffer raw, long offset, QemuRamLayout layout, int pageSizeBytes)
+      implements QemuElement {
+    @Override
+    public ByteBuffer raw() {
+      return raw.duplicate();
+    }
+  }
+
+  /** A further section of the RAM begins. */
+  record SectionPart(ByteBuffer raw, long offset, int id) implements QemuElement {
+    @Override
+    public ByteBuffer raw() {
+      return raw.duplicate();
+    }
+  }
+
+  /** The last section of the RAM begins. */
+  record SectionEnd(ByteBuffer raw, long offset, int id) implements QemuElement {
+    @Override
+    public ByteBuffer raw() {
+      return raw.duplicate();
+    }
+  }
 
   /**
-   * The RAM blocks, at the start of the first RAM section.
-   *
-   * @param layout the blocks
+   * A section of the RAM has no more records (EOS); its {@link Footer} is next. With multifd before
+   * QEMU 8.1, and in older machine types, this is a synchronisation point besides.
    */
-  record RamBlocks(QemuRamLayout layout, ByteBuffer raw, long offset) implements QemuElement {}
+  record EndOfRamData(ByteBuffer raw, long offset) implements QemuElement {
+    @Override
+    public ByteBuffer raw() {
+      return raw.duplicate();
+    }
+  }
+
+  /** All multifd channels are to be read up to their next SYNC before going on; since QEMU 8.1. */
+  record MultifdFlush(ByteBuffer raw, long offset) implements QemuElement {
+    @Override
+    public ByteBuffer raw() {
+      return raw.duplicate();
+    }
+  }
+
+  /** A section has ended. */
+  record Footer(ByteBuffer raw, long offset, int id) implements QemuElement {
+    @Override
+    public ByteBuffer raw() {
+      return raw.duplicate();
+    }
+  }
 
   /**
-   * Pages of one block in ascending order. QEMU's XBZRLE is a {@link
-   * io.pageflux.page.PageKind#DELTA}.
+   * Some pages of one block, in ascending order: ZERO, RAW, and DELTA as QEMU encoded it.
    *
-   * @param batch owned by whoever holds this
+   * @param batch the receiver's to release
    */
-  record Pages(PageBatch batch, long offset) implements QemuElement {
+  record Pages(long offset, PageBatch batch) implements QemuElement {
 
     private static final ByteBuffer NONE = ByteBuffer.allocate(0).asReadOnlyBuffer();
 
     @Override
     public ByteBuffer raw() {
-      return NONE;
+      return NONE.duplicate();
+    }
+
+    @Override
+    public void release() {
+      batch.release();
     }
   }
 
-  /** The data of a RAM section end here; with multifd, up to version 8.0, also a point of order. */
-  record EndOfRamData(ByteBuffer raw, long offset) implements QemuElement {}
-
-  /** A point of order between this connection and those of multifd, since version 8.1. */
-  record MultifdFlush(ByteBuffer raw, long offset) implements QemuElement {}
-
   /**
-   * A section ends.
-   *
-   * @param id the section's number
-   * @param endsRam whether all of RAM has been sent, so that only devices follow
+   * A piece of what comes after the RAM: the devices' state, the end marker and its description.
    */
-  record Footer(int id, boolean endsRam, ByteBuffer raw, long offset) implements QemuElement {}
-
-  /** A piece of what follows RAM: the devices' state, the end, and its description. */
-  record DeviceTail(ByteBuffer raw, long offset) implements QemuElement {}
+  record DeviceTail(ByteBuffer raw, long offset) implements QemuElement {
+    @Override
+    public ByteBuffer raw() {
+      return raw.duplicate();
+    }
+  }
 }

@@ -27,9 +27,6 @@ public final class QemuStreamWriter {
   /** The number that the RAM section gets. Any will do; QEMU's own depends on the machine. */
   public static final int RAM_SECTION = 2;
 
-  private static final int MAGIC = 0x5145564d;
-  private static final int VERSION = 3;
-  private static final int RAM_VERSION = 4;
   private static final int MAX_NAME_BYTES = 255;
 
   private String currentBlock = "";
@@ -61,7 +58,7 @@ public final class QemuStreamWriter {
       switch (kind) {
         case ZERO -> out.put((byte) 0);
         case RAW -> {}
-        case DELTA -> out.put((byte) RamFlags.ENCODING_XBZRLE).putShort((short) length);
+        case DELTA -> out.put((byte) QemuFormat.ENCODING_XBZRLE).putShort((short) length);
       }
       out.put(out.position(), contents, at, length).position(out.position() + length);
       at += length;
@@ -70,16 +67,16 @@ public final class QemuStreamWriter {
 
   private static int flag(PageKind kind) {
     return switch (kind) {
-      case ZERO -> RamFlags.ZERO;
-      case RAW -> RamFlags.PAGE;
-      case DELTA -> RamFlags.XBZRLE;
+      case ZERO -> QemuFormat.FLAG_ZERO;
+      case RAW -> QemuFormat.FLAG_PAGE;
+      case DELTA -> QemuFormat.FLAG_XBZRLE;
     };
   }
 
   private void putHeader(RamBlockLayout block, long page, int flag, ByteBuffer out) {
     long offset = page * block.pageSizeBytes();
     if (block.name().equals(currentBlock)) {
-      out.putLong(offset | flag | RamFlags.CONTINUE);
+      out.putLong(offset | flag | QemuFormat.FLAG_CONTINUE);
     } else {
       byte[] name = name(block.name());
       out.putLong(offset | flag).put((byte) name.length).put(name);
@@ -89,7 +86,7 @@ public final class QemuStreamWriter {
 
   private static byte[] name(String name) {
     // The reader takes bytes for letters, one to one, so that any name comes back as it was.
-    byte[] bytes = name.getBytes(StandardCharsets.ISO_8859_1);
+    byte[] bytes = name.getBytes(StandardCharsets.UTF_8);
     if (bytes.length > MAX_NAME_BYTES) {
       throw new IllegalArgumentException("a name of " + bytes.length + " bytes: " + name);
     }
@@ -120,10 +117,10 @@ public final class QemuStreamWriter {
   public static ByteBuffer begin(String machineType) {
     return piece(
         out -> {
-          out.writeInt(MAGIC);
-          out.writeInt(VERSION);
+          out.writeInt(QemuFormat.MAGIC);
+          out.writeInt(QemuFormat.VERSION);
           byte[] name = name(machineType);
-          out.writeByte(SectionType.CONFIGURATION.code());
+          out.writeByte(QemuFormat.CONFIGURATION);
           out.writeInt(name.length);
           out.write(name);
         });
@@ -137,20 +134,20 @@ public final class QemuStreamWriter {
   public static ByteBuffer ramStart(QemuRamLayout layout) {
     return piece(
         out -> {
-          out.writeByte(SectionType.START.code());
+          out.writeByte(QemuFormat.SECTION_START);
           out.writeInt(RAM_SECTION);
           out.writeByte(3);
           out.writeBytes("ram");
           out.writeInt(0);
-          out.writeInt(RAM_VERSION);
-          out.writeLong(layout.totalBytes() | RamFlags.MEM_SIZE);
+          out.writeInt(QemuFormat.RAM_VERSION);
+          out.writeLong(layout.totalBytes() | QemuFormat.FLAG_MEM_SIZE);
           for (QemuRamLayout.Block block : layout.blocks()) {
             byte[] name = name(block.name());
             out.writeByte(name.length);
             out.write(name);
-            out.writeLong(block.usedBytes());
-            if (block.address() != QemuRamLayout.NO_ADDRESS) {
-              out.writeLong(block.address());
+            out.writeLong(block.usedLengthBytes());
+            if (block.guestPhysicalAddress().isPresent()) {
+              out.writeLong(block.guestPhysicalAddress().getAsLong());
             }
           }
           putSectionEnd(out);
@@ -158,10 +155,10 @@ public final class QemuStreamWriter {
   }
 
   /** {@return what comes before some page records: a PART of RAM, or its END} */
-  public static ByteBuffer sectionBegin(SectionType type) {
+  public static ByteBuffer sectionBegin(boolean last) {
     return piece(
         out -> {
-          out.writeByte(type.code());
+          out.writeByte(last ? QemuFormat.SECTION_END : QemuFormat.SECTION_PART);
           out.writeInt(RAM_SECTION);
         });
   }
@@ -172,8 +169,8 @@ public final class QemuStreamWriter {
   }
 
   private static void putSectionEnd(DataOutputStream out) throws IOException {
-    out.writeLong(RamFlags.EOS);
-    out.writeByte(SectionType.FOOTER.code());
+    out.writeLong(QemuFormat.FLAG_EOS);
+    out.writeByte(QemuFormat.FOOTER);
     out.writeInt(RAM_SECTION);
   }
 
@@ -181,9 +178,9 @@ public final class QemuStreamWriter {
   public static ByteBuffer end() {
     return piece(
         out -> {
-          out.writeByte(SectionType.EOF.code());
+          out.writeByte(QemuFormat.EOF);
           // QEMU looks for a description of the devices, and complains where there is none.
-          out.writeByte(SectionType.DESCRIPTION.code());
+          out.writeByte(QemuFormat.VM_DESCRIPTION);
           out.writeInt(0);
         });
   }

@@ -43,11 +43,23 @@ public final class QemuStreams {
             reader ->
                 source
                     .concatMap(buffer -> elements(reader, buffer, pool), 1)
-                    .concatWith(Mono.fromRunnable(reader::end))
+                    .concatWith(last(reader))
                     .doOnDiscard(TransportBuffer.class, TransportBuffer::release)
                     .doOnDiscard(Lease.class, Lease::release)
                     .doOnDiscard(QemuElement.Pages.class, pages -> pages.batch().release()),
             QemuStreamReader::close);
+  }
+
+  private static Flux<QemuElement> last(QemuStreamReader reader) {
+    return Flux.generate(
+        sink -> {
+          QemuElement element = reader.end();
+          if (element == null) {
+            sink.complete();
+          } else {
+            sink.next(element);
+          }
+        });
   }
 
   private static Flux<QemuElement> elements(
@@ -104,7 +116,7 @@ public final class QemuStreams {
                       piece(QemuStreamWriter.begin(machineType)),
                       piece(QemuStreamWriter.ramStart(layout)),
                       source.map(batch -> section(writer, batch)),
-                      piece(QemuStreamWriter.sectionBegin(SectionType.END)),
+                      piece(QemuStreamWriter.sectionBegin(true)),
                       piece(QemuStreamWriter.sectionEnd()),
                       piece(QemuStreamWriter.end()))
                   .doOnDiscard(PageBatch.class, PageBatch::release);
@@ -118,7 +130,7 @@ public final class QemuStreams {
   /** A batch as a section of its own: sections cost ten bytes, and QEMU looks up between them. */
   private static TransportBuffer section(QemuStreamWriter writer, PageBatch batch) {
     try {
-      ByteBuffer begin = QemuStreamWriter.sectionBegin(SectionType.PART);
+      ByteBuffer begin = QemuStreamWriter.sectionBegin(false);
       ByteBuffer end = QemuStreamWriter.sectionEnd();
       ByteBuffer out =
           ByteBuffer.allocateDirect(

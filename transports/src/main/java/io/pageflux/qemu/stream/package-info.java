@@ -1,19 +1,17 @@
 /**
- * QEMU's migration stream: read, written and looked into.
+ * QEMU's migration stream, read and written.
  *
- * <p>{@link io.pageflux.qemu.stream.QemuStreamReader} and {@link
- * io.pageflux.qemu.stream.QemuStreamWriter} know neither sockets nor Reactor; {@link
- * io.pageflux.qemu.stream.QemuStreams} makes operators of them.
+ * <p>{@link io.pageflux.qemu.stream.QemuStreamReader} takes a pre-copy stream apart into {@link
+ * io.pageflux.qemu.stream.QemuElement elements}: the framing, verbatim, and batches of pages.
+ * {@link io.pageflux.qemu.stream.QemuStreamWriter} makes a stream of them again, for another QEMU.
+ * Both are pure functions over bytes; {@link io.pageflux.qemu.stream.QemuStreams} makes reactive
+ * operators of them, and {@link io.pageflux.qemu.stream.QemuInspection} says what a captured stream
+ * holds.
  *
- * <p>What is read is the stream of a pre-copy migration, versions 2.4 to 10: header, configuration,
- * commands, the RAM section with all its records, and what devices say after it. A section of a
- * device has no length in the stream, so that nobody can read past it who does not know the device:
- * all that follows the end of RAM is passed on as it is.
- *
- * <p>Source: QEMU, {@code migration/savevm.c}, {@code migration/ram.c}, {@code
- * docs/devel/migration/main.rst}, and captured streams.
+ * <p>What was tried against QEMU 7.2 is read and written: raw pages, zero pages, XBZRLE and the
+ * older zlib pages, with any set of RAM blocks. Streams of newer versions are read as far as they
+ * have the same form. Post-copy, mapped-ram, RDMA and iterable devices other than RAM are refused
+ * by name, since nobody can skip what does not say how long it is.
  */
-@NullMarked
+@org.jspecify.annotations.NullMarked
 package io.pageflux.qemu.stream;
-
-import org.jspecify.annotations.NullMarked;
