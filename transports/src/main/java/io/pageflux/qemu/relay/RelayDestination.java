@@ -6,12 +6,12 @@ import io.pageflux.channel.MadeConnection;
 import io.pageflux.channel.RecordDecompressor;
 import io.pageflux.operator.OrderedParallelMap;
 import io.pageflux.page.BatchGeometry;
-import io.pageflux.page.Lease;
 import io.pageflux.page.PageBatch;
 import io.pageflux.page.SlabPool;
 import io.pageflux.qemu.stream.QemuStreamWriter;
 import io.pageflux.transport.Connection;
 import io.pageflux.transport.Connector;
+import io.pageflux.transport.TransportBuffer;
 import io.pageflux.wire.Feature;
 import io.pageflux.wire.WireRecord;
 import java.nio.ByteBuffer;
@@ -37,7 +37,6 @@ final class RelayDestination extends RelayLink {
 
   private volatile @Nullable Connection qemu;
   private volatile @Nullable SlabPool arriving;
-  private volatile @Nullable SlabPool leaving;
   private long acknowledged; // guarded by output
   private volatile int otherRecords; // that were taken and are no buffers; written by one thread
   private boolean ended; // only where records are taken
@@ -208,33 +207,28 @@ final class RelayDestination extends RelayLink {
                   most.maxPages(),
                   most.payloadBytes()));
     }
-    SlabPool slabs = new SlabPool(2 * spec.workers() + 2, geometry);
+    // Two for each worker, one that is being read, one that is being written, and those on their
+    // way to QEMU.
+    SlabPool slabs = new SlabPool(2 * spec.workers() + 2 + QemuOutput.MAX_BUFFERS, geometry);
     arriving = slabs;
-    leaving = new SlabPool(QemuOutput.MAX_BUFFERS, geometry);
     channel.expectPages(theirs.layout(), slabs, Feature.all());
     otherRecords++;
   }
 
   private Mono<Void> pages(PageBatch batch) {
-    SlabPool slabs = leaving;
-    Lease lease = slabs == null ? null : slabs.tryAcquire();
-    if (lease == null) {
+    if (qemu == null) {
       batch.release();
-      throw slabs == null
-          ? outOfTurn(new WireRecord.Pages(batch))
-          : MigrationException.of(Kind.INTERNAL, "no free buffer for pages: " + slabs);
+      throw outOfTurn(new WireRecord.Pages(batch));
     }
-    ByteBuffer out = lease.buffer().duplicate().clear();
+    statistics.batch(batch, 0);
+    TransportBuffer records;
     try {
-      statistics.batch(batch, 0);
-      writer.write(batch, out);
+      records = writer.pages(batch);
     } catch (RuntimeException e) {
-      lease.release();
-      throw e;
-    } finally {
       batch.release();
+      throw e;
     }
-    return put(out.flip(), lease::release);
+    return put(records.bytes(), records::release);
   }
 
   private Mono<Void> put(ByteBuffer bytes, Runnable onRelease) {
@@ -270,14 +264,14 @@ final class RelayDestination extends RelayLink {
   }
 
   private Mono<Void> close() {
-    return Mono.fromRunnable(line::close)
-        .then(Mono.defer(() -> release(arriving)))
-        .then(Mono.defer(() -> release(leaving)));
-  }
-
-  private Mono<Void> release(@Nullable SlabPool slabs) {
-    return slabs == null
-        ? Mono.empty()
-        : slabs.closeWhenIdle().timeout(RelayRecords.RELEASE_TIMEOUT, timer);
+    return Mono.defer(
+        () -> {
+          line.close();
+          writer.close();
+          SlabPool slabs = arriving;
+          return slabs == null
+              ? Mono.<Void>empty()
+              : slabs.closeWhenIdle().timeout(RelayRecords.RELEASE_TIMEOUT, timer);
+        });
   }
 }

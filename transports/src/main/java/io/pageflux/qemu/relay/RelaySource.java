@@ -80,14 +80,14 @@ final class RelaySource extends RelayLink {
   }
 
   private Flux<WireRecord> stream() {
-    return qemu.receive()
-        .doOnNext(buffer -> statistics.qemuBytes(buffer.bytes().remaining()))
-        .transform(QemuStreams.read(pool, spec.pageSizeBytes()))
+    Flux<TransportBuffer> bytes =
+        qemu.receive().doOnNext(buffer -> statistics.qemuBytes(buffer.bytes().remaining()));
+    return QemuStreams.read(bytes, pool, spec.pageSizeBytes())
         .concatMapIterable(this::records, 1)
         .concatWith(Mono.fromSupplier(WireRecord.StreamEnd::new))
         .transform(compress())
         .concatMap(this::paced, 0)
-        .doOnDiscard(QemuElement.Pages.class, pages -> pages.batch().release())
+        .doOnDiscard(QemuElement.class, QemuElement::release)
         .doOnDiscard(WireRecord.Pages.class, pages -> pages.batch().release());
   }
 
