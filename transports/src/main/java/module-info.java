@@ -9,6 +9,7 @@
 module io.pageflux.transports {
   requires transitive io.pageflux.core;
   requires transitive reactor.netty.core;
+  requires com.github.luben.zstd_jni;
   requires io.netty.buffer;
   requires io.netty.common;
   requires io.netty.handler;
@@ -18,5 +19,6 @@ module io.pageflux.transports {
   requires io.netty.transport;
   requires static transitive org.jspecify;
 
+  exports io.pageflux.qemu.multifd;
   exports io.pageflux.transport.tcp;
 }
