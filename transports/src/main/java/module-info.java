@@ -19,6 +19,4 @@ module io.pageflux.transports {
   requires io.netty.transport;
   requires static transitive org.jspecify;
 
-  exports io.pageflux.qemu.multifd;
-  exports io.pageflux.transport.tcp;
-}
+  exports io.pageflux.qemu.stream;

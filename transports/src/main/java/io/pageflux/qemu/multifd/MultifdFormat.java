@@ -57,4 +57,11 @@ final class MultifdFormat {
     }
     return pageSizeBytes;
   }
+
+  static int requireChannels(int channels) {
+    if (channels < 1 || channels > 255) {
+      throw new IllegalArgumentException("multifd has 1 to 255 channels, but not " + channels);
+    }
+    return channels;
+  }
 }
