@@ -19,4 +19,7 @@ module io.pageflux.transports {
   requires io.netty.transport;
   requires static transitive org.jspecify;
 
+  exports io.pageflux.qemu.multifd;
   exports io.pageflux.qemu.stream;
+  exports io.pageflux.transport.tcp;
+}
