@@ -132,7 +132,7 @@ class WireHostilePagesTest {
   @Test
   void lengthsThatContradictThePagesAreRefused() {
     refuses("cannot be DELTA in 0 bytes", b -> b.lengths[0] = 0);
-    refuses("cannot be DELTA in 512 bytes", b -> b.lengths[0] = 512);
+    refuses("a delta's length is 513, but at most 512", b -> b.lengths[0] = 513);
     refuses("a delta's length is 4294967295, but at most 512", b -> b.lengths[0] = -1);
     refuses("the pages' contents have 551 bytes, but 552 were said", b -> b.lengths[0] = 39);
     refuses("4 bytes too many", b -> b.lengths = new int[] {40, 40});

@@ -77,6 +77,11 @@ public record QemuRamLayout(List<Block> blocks) {
     return blocks.stream().mapToLong(Block::usedLengthBytes).sum();
   }
 
+  /** {@return whether the stream says where the guest sees its blocks ({@code x-ignore-shared})} */
+  public boolean hasAddresses() {
+    return blocks.stream().anyMatch(block -> block.guestPhysicalAddress().isPresent());
+  }
+
   /**
    * {@return the blocks that have pages, in order; a batch's block index counts these}
    *
