@@ -91,6 +91,7 @@ final class IncomingLine {
         .doOnNext(this::announceLayout)
         .doOnDiscard(TransportBuffer.class, TransportBuffer::release)
         .doOnDiscard(Lease.class, Lease::release)
+        .doOnDiscard(LinePiece.class, LinePiece::release)
         .doFinally(signal -> close());
   }
 
