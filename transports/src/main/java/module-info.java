@@ -1,5 +1,5 @@
 /**
- * Transports for Pageflux on reactor-netty.
+ * Transports for Pageflux on reactor-netty, and what speaks with QEMU.
  *
  * <p>Some of Netty's modules are required only because reactor-netty, an automatic module, cannot
  * say itself what it needs. On the module path epoll is used if its modules are added: {@code
@@ -7,8 +7,10 @@
  * serves.
  */
 module io.pageflux.transports {
+  requires transitive com.fasterxml.jackson.databind;
   requires transitive io.pageflux.core;
   requires transitive reactor.netty.core;
+  requires com.github.luben.zstd_jni;
   requires io.netty.buffer;
   requires io.netty.common;
   requires io.netty.handler;
@@ -18,6 +20,8 @@ module io.pageflux.transports {
   requires io.netty.transport;
   requires static transitive org.jspecify;
 
+  exports io.pageflux.qemu.multifd;
+  exports io.pageflux.qemu.qmp;
   exports io.pageflux.qemu.relay;
   exports io.pageflux.qemu.stream;
   exports io.pageflux.transport.tcp;

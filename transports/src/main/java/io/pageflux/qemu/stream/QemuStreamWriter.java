@@ -1,6 +1,7 @@
 package io.pageflux.qemu.stream;
 
 import io.pageflux.page.PageBatch;
+import io.pageflux.page.PageKind;
 import io.pageflux.transport.TransportBuffer;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
@@ -268,6 +269,34 @@ public final class QemuStreamWriter implements AutoCloseable {
       from += length;
     }
     return new TransportBuffer(out.flip(), batch::release);
+  }
+
+  /**
+   * Makes page records of a batch's zero pages only, for multifd, where the others go elsewhere.
+   *
+   * @param batch stays the caller's, and as it is
+   * @return the records, on the heap; empty if the batch has no zero page
+   */
+  public ByteBuffer zeroPages(PageBatch batch) {
+    int zeros = batch.count(PageKind.ZERO);
+    if (zeros == 0) {
+      return NOTHING;
+    }
+    boolean newBlock = enter(batch);
+    ByteBuffer out = buffer(zeros * 9 + (newBlock ? 1 + currentName.length : 0));
+    int at = 0;
+    for (int i = 0; i < batch.size(); i++) {
+      if (batch.kind(i) == PageKind.ZERO) {
+        at = putHead(out, at, batch, i, newBlock && at == 0);
+      }
+    }
+    bytesOfPages += at;
+    return out;
+  }
+
+  /** {@return the record that makes all multifd channels wait for one another; since QEMU 8.1} */
+  public ByteBuffer multifdFlush() {
+    return buffer(8).putLong(QemuFormat.FLAG_MULTIFD_FLUSH).flip();
   }
 
   /** Makes a batch's block the current one. {@return whether it was not} */

@@ -1,4 +1,4 @@
-/** Real QEMU processes and guests for tests. */
+/** What tests with a real QEMU need. */
 @NullMarked
 package io.pageflux.qemu.testing;
 
