@@ -1,5 +1,5 @@
 /**
- * Transports for Pageflux on reactor-netty.
+ * Transports for Pageflux on reactor-netty, and what speaks with QEMU.
  *
  * <p>Some of Netty's modules are required only because reactor-netty, an automatic module, cannot
  * say itself what it needs. On the module path epoll is used if its modules are added: {@code
@@ -7,6 +7,7 @@
  * serves.
  */
 module io.pageflux.transports {
+  requires transitive com.fasterxml.jackson.databind;
   requires transitive io.pageflux.core;
   requires transitive reactor.netty.core;
   requires io.netty.buffer;
@@ -18,6 +19,7 @@ module io.pageflux.transports {
   requires io.netty.transport;
   requires static transitive org.jspecify;
 
+  exports io.pageflux.qemu.qmp;
   exports io.pageflux.qemu.stream;
   exports io.pageflux.transport.tcp;
 }
