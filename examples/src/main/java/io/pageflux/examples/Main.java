@@ -11,6 +11,7 @@ import io.pageflux.examples.demo.DemoSource;
 import io.pageflux.examples.image.ReceiveCommand;
 import io.pageflux.examples.image.SendCommand;
 import io.pageflux.examples.qemu.RelayCommand;
+import io.pageflux.examples.qemu.QemuInspectCommand;
 import java.time.Duration;
 import java.util.List;
 
@@ -42,6 +43,7 @@ public final class Main {
             new ReceiveCommand(console),
             new InspectCommand(console),
             new RelayCommand(console),
+            new QemuInspectCommand(console),
             new BenchCommand(console),
             new DemoSource(console),
             new DemoDestination(console)),

@@ -64,7 +64,6 @@ public final class QemuStreams {
                     .concatWith(Flux.defer(() -> Flux.generate(reading::end))),
             Reading::close)
         .doOnDiscard(TransportBuffer.class, TransportBuffer::release)
-        .doOnDiscard(Lease.class, Lease::release)
         .doOnDiscard(QemuElement.class, QemuElement::release);
   }
 
@@ -109,12 +108,13 @@ public final class QemuStreams {
     }
 
     Mono<Void> slab() {
-      return Mono.defer(
-          () -> needsSlab() ? pool.acquire().doOnNext(this::supply).then() : Mono.empty());
+      return Mono.defer(() -> needsSlab() ? pool.acquire().map(this::supply).then() : Mono.empty());
     }
 
-    private synchronized void supply(Lease lease) {
+    /** Hands a slab over. What is returned instead of it may be discarded; the slab must not be. */
+    private synchronized boolean supply(Lease lease) {
       reader.supply(lease); // A closed one releases it.
+      return true;
     }
 
     synchronized void end(SynchronousSink<QemuElement> sink) {
