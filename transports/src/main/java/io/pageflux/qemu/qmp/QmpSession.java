@@ -78,6 +78,10 @@ final class QmpSession extends ChannelInboundHandlerAdapter {
     return ended.asMono();
   }
 
+  boolean isOpen() {
+    return failure == null;
+  }
+
   /** Sends a command for each subscription; an answer that nobody waits for is dropped. */
   Mono<JsonNode> execute(String name, Map<String, ?> arguments, long timeoutNanos) {
     return Mono.defer(
