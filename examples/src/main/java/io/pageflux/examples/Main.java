@@ -12,6 +12,7 @@ import io.pageflux.examples.image.ReceiveCommand;
 import io.pageflux.examples.image.SendCommand;
 import io.pageflux.examples.qemu.RelayCommand;
 import io.pageflux.examples.qemu.QemuInspectCommand;
+import io.pageflux.examples.qemu.QemuMigrateCommand;
 import java.time.Duration;
 import java.util.List;
 
@@ -44,6 +45,7 @@ public final class Main {
             new InspectCommand(console),
             new RelayCommand(console),
             new QemuInspectCommand(console),
+            new QemuMigrateCommand(console),
             new BenchCommand(console),
             new DemoSource(console),
             new DemoDestination(console)),

@@ -45,9 +45,6 @@ import reactor.core.scheduler.Schedulers;
  */
 final class IncomingSession {
 
-  /** The most bytes of device state that are taken. They are held on the heap until the end. */
-  static final int MAX_DEVICE_STATE_BYTES = 16 << 20;
-
   private static final Duration RELEASE_TIMEOUT = Duration.ofSeconds(10);
 
   /** What the source may say next. */
@@ -401,10 +398,10 @@ final class IncomingSession {
     private void deviceState(WireRecord.DeviceState piece) {
       require(Phase.DEVICE_STATE, piece);
       deviceStateBytes += piece.bytes().length;
-      if (deviceStateBytes > MAX_DEVICE_STATE_BYTES) {
+      if (deviceStateBytes > spec.maxDeviceStateBytes()) {
         throw MigrationException.of(
             Kind.PROTOCOL,
-            "the guest's device state is longer than " + MAX_DEVICE_STATE_BYTES + " bytes");
+            "the guest's device state is longer than " + spec.maxDeviceStateBytes() + " bytes");
       }
       deviceState.add(piece.bytes());
     }

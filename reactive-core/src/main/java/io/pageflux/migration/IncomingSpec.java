@@ -16,6 +16,8 @@ import java.util.Objects;
  * @param workers threads that decompress, 1 to 64
  * @param maxGeometry the largest batches that are accepted; the source's batches are refused if
  *     larger
+ * @param maxDeviceStateBytes the longest device state that is accepted; it is held on the heap
+ *     until the guest has taken it
  * @param peerTimeout how long the source may say nothing at all before it is given up
  * @param progressInterval how often a {@link MigrationEvent.Progress} is due
  */
@@ -25,11 +27,15 @@ public record IncomingSpec(
     Acceptor acceptor,
     int workers,
     BatchGeometry maxGeometry,
+    int maxDeviceStateBytes,
     Duration peerTimeout,
     Duration progressInterval) {
 
   /** Batches of up to 1,024 pages and 2 MiB. */
   public static final BatchGeometry DEFAULT_MAX_GEOMETRY = new BatchGeometry(1024, 2 << 20);
+
+  /** 16 MiB. */
+  public static final int DEFAULT_MAX_DEVICE_STATE_BYTES = 16 << 20;
 
   /**
    * Checks the values.
@@ -44,6 +50,10 @@ public record IncomingSpec(
     if (workers < 1 || workers > 64) {
       throw new IllegalArgumentException("1 to 64 workers required but it was " + workers);
     }
+    if (maxDeviceStateBytes < 0) {
+      throw new IllegalArgumentException(
+          "maxDeviceStateBytes >= 0 required but it was " + maxDeviceStateBytes);
+    }
     OutgoingSpec.requirePositive(peerTimeout, "peerTimeout");
     OutgoingSpec.requirePositive(progressInterval, "progressInterval");
   }
@@ -56,6 +66,7 @@ public record IncomingSpec(
         acceptor,
         2,
         DEFAULT_MAX_GEOMETRY,
+        DEFAULT_MAX_DEVICE_STATE_BYTES,
         OutgoingSpec.DEFAULT_PEER_TIMEOUT,
         Duration.ofMillis(500));
   }
@@ -63,24 +74,65 @@ public record IncomingSpec(
   /** {@return this spec with another number of decompressing threads} */
   public IncomingSpec withWorkers(int workers) {
     return new IncomingSpec(
-        memory, guest, acceptor, workers, maxGeometry, peerTimeout, progressInterval);
+        memory,
+        guest,
+        acceptor,
+        workers,
+        maxGeometry,
+        maxDeviceStateBytes,
+        peerTimeout,
+        progressInterval);
   }
 
   /** {@return this spec with other limits of a batch} */
   public IncomingSpec withMaxGeometry(BatchGeometry maxGeometry) {
     return new IncomingSpec(
-        memory, guest, acceptor, workers, maxGeometry, peerTimeout, progressInterval);
+        memory,
+        guest,
+        acceptor,
+        workers,
+        maxGeometry,
+        maxDeviceStateBytes,
+        peerTimeout,
+        progressInterval);
+  }
+
+  /** {@return this spec with another limit of the device state, in bytes} */
+  public IncomingSpec withMaxDeviceStateBytes(int maxDeviceStateBytes) {
+    return new IncomingSpec(
+        memory,
+        guest,
+        acceptor,
+        workers,
+        maxGeometry,
+        maxDeviceStateBytes,
+        peerTimeout,
+        progressInterval);
   }
 
   /** {@return this spec with another patience with a silent peer} */
   public IncomingSpec withPeerTimeout(Duration peerTimeout) {
     return new IncomingSpec(
-        memory, guest, acceptor, workers, maxGeometry, peerTimeout, progressInterval);
+        memory,
+        guest,
+        acceptor,
+        workers,
+        maxGeometry,
+        maxDeviceStateBytes,
+        peerTimeout,
+        progressInterval);
   }
 
   /** {@return this spec with another interval of progress} */
   public IncomingSpec withProgressInterval(Duration progressInterval) {
     return new IncomingSpec(
-        memory, guest, acceptor, workers, maxGeometry, peerTimeout, progressInterval);
+        memory,
+        guest,
+        acceptor,
+        workers,
+        maxGeometry,
+        maxDeviceStateBytes,
+        peerTimeout,
+        progressInterval);
   }
 }

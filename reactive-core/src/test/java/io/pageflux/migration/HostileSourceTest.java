@@ -323,7 +323,7 @@ class HostileSourceTest {
   void endlessDeviceStateIsRefused() {
     ScriptedPeer peer = new ScriptedPeer((p, type) -> {});
     allButTheEnd().forEach(peer::say);
-    for (int i = 0; i <= IncomingSession.MAX_DEVICE_STATE_BYTES >> 15; i++) {
+    for (int i = 0; i <= IncomingSpec.DEFAULT_MAX_DEVICE_STATE_BYTES >> 15; i++) {
       peer.say(new WireRecord.DeviceState(new byte[32768]));
     }
     MigrationException e = refusal(peer);

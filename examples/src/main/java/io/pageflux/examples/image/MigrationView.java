@@ -14,8 +14,8 @@ import java.io.PrintStream;
 import org.jspecify.annotations.Nullable;
 import reactor.core.publisher.Flux;
 
-/** Shows a migration of {@code send} or {@code receive}: progress, the end, and the JSON report. */
-final class MigrationView {
+/** Shows a migration of one of the commands: progress, the end, and the JSON report. */
+public final class MigrationView {
 
   private final Console console;
   private final JsonReport json;
@@ -25,9 +25,11 @@ final class MigrationView {
   private int round;
 
   /**
+   * Made before the migration, so that a report that cannot be written is told of in time.
+   *
    * @param jsonTarget see {@link JsonReport}
    */
-  MigrationView(Console console, @Nullable String jsonTarget) {
+  public MigrationView(Console console, @Nullable String jsonTarget) {
     this.console = console;
     this.json = new JsonReport(jsonTarget, console.out());
     this.progress = ProgressDisplay.onStandardError(console.err());
@@ -35,7 +37,7 @@ final class MigrationView {
   }
 
   /** {@return where people read: standard output, unless that is the report's} */
-  PrintStream people() {
+  public PrintStream people() {
     return json.takesStandardOutput() ? console.err() : console.out();
   }
 
@@ -55,7 +57,7 @@ final class MigrationView {
   }
 
   /** {@return how far the migration came} */
-  MigrationStatus reached() {
+  public MigrationStatus reached() {
     return status;
   }
 
@@ -63,7 +65,7 @@ final class MigrationView {
    * Shows a migration until its end. If it fails, the report is written before the failure is
    * thrown.
    */
-  MigrationInfo follow(Flux<MigrationEvent> events) {
+  public MigrationInfo follow(Flux<MigrationEvent> events) {
     MigrationInfo info;
     try {
       info = watch.follow(events);
@@ -84,7 +86,7 @@ final class MigrationView {
    *
    * @param message why, for people
    */
-  void reportFailure(Throwable failure, String message) {
+  public void reportFailure(Throwable failure, String message) {
     json.write(MigrationJson.failed(watch.last(), failure, message));
   }
 }

@@ -42,8 +42,10 @@ import picocli.CommandLine.Option;
 public final class SendCommand implements Callable<Integer> {
 
   /** What to do with an image that changes faster than it can be sent. */
-  enum LimitAction {
+  public enum LimitAction {
+    /** Switch over all the same. */
     SWITCH,
+    /** Give up. */
     ABORT
   }
 
@@ -230,7 +232,10 @@ public final class SendCommand implements Callable<Integer> {
   }
 
   /** Reads {@code --compress}. */
-  static final class CompressionConverter implements ITypeConverter<OptionalInt> {
+  public static final class CompressionConverter implements ITypeConverter<OptionalInt> {
+    /** Made by picocli. */
+    public CompressionConverter() {}
+
     @Override
     public OptionalInt convert(String value) {
       return CodecChoice.parseCompression(value);
@@ -238,7 +243,10 @@ public final class SendCommand implements Callable<Integer> {
   }
 
   /** Reads {@code --xbzrle-cache}: 0 stands for off. */
-  static final class CacheConverter implements ITypeConverter<ByteSize> {
+  public static final class CacheConverter implements ITypeConverter<ByteSize> {
+    /** Made by picocli. */
+    public CacheConverter() {}
+
     @Override
     public ByteSize convert(String value) {
       return value.equalsIgnoreCase("off") ? new ByteSize(0) : ByteSize.parse(value);

@@ -134,6 +134,11 @@ public final class QmpClient {
         });
   }
 
+  /** {@return whether the connection has not ended yet} */
+  public boolean isOpen() {
+    return session.isOpen();
+  }
+
   /** {@return completes when the connection has ended, for whatever reason} */
   public Mono<Void> onClose() {
     return session.ended();

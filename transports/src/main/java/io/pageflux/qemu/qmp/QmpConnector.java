@@ -35,7 +35,7 @@ final class QmpConnector {
           QmpSession session = new QmpSession(spec, ready);
           AtomicBoolean decided = new AtomicBoolean();
           return address(spec)
-              .doOnNext(address -> connect(spec, address, session, ready))
+              .doOnNext(address -> connect(spec, address, session))
               .then(ready.asMono())
               .doOnNext(client -> decided.set(true))
               // Not when whoever has got the client cancels what has nothing more to give.
@@ -48,8 +48,7 @@ final class QmpConnector {
         });
   }
 
-  private static void connect(
-      QmpSpec spec, SocketAddress address, QmpSession session, Sinks.One<QmpClient> ready) {
+  private static void connect(QmpSpec spec, SocketAddress address, QmpSession session) {
     LoopResources loop = LoopResources.create("pageflux-qmp", 1, 1, true, false);
     ChannelFuture connecting =
         new Bootstrap()
@@ -66,7 +65,7 @@ final class QmpConnector {
     connecting.addListener(
         done -> {
           if (!done.isSuccess()) {
-            ready.tryEmitError(QmpFailures.connecting(spec.address(), done.cause()));
+            session.notConnected(done.cause());
           }
         });
     connecting

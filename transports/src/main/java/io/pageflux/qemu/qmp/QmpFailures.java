@@ -13,6 +13,9 @@ final class QmpFailures {
   /** How much of what the server sent is repeated in a message. */
   private static final int EXCERPT_CHARS = 120;
 
+  /** The same for messages of others that may quote it. */
+  private static final int MESSAGE_CHARS = 1000;
+
   private QmpFailures() {}
 
   static MigrationException connecting(QmpAddress address, Throwable cause) {
@@ -69,11 +72,20 @@ final class QmpFailures {
 
   /** {@return the beginning of what the server sent, printable} */
   static String excerpt(String text) {
+    return printable(text, EXCERPT_CHARS);
+  }
+
+  /** {@return a message that may quote what the server sent, printable and not endless} */
+  static String printable(String text) {
+    return printable(text, MESSAGE_CHARS);
+  }
+
+  private static String printable(String text, int maxChars) {
     StringBuilder printable = new StringBuilder();
-    for (int i = 0; i < text.length() && i < EXCERPT_CHARS; i++) {
+    for (int i = 0; i < text.length() && i < maxChars; i++) {
       char c = text.charAt(i);
       printable.append(c < ' ' || c > '~' ? '?' : c);
     }
-    return text.length() > EXCERPT_CHARS ? printable + "..." : printable.toString();
+    return text.length() > maxChars ? printable + "..." : printable.toString();
   }
 }

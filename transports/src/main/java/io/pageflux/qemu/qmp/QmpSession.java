@@ -53,6 +53,7 @@ final class QmpSession extends ChannelInboundHandlerAdapter {
 
   private Phase phase = Phase.GREETING;
   private ObjectNode greeting = QmpJson.object();
+  private boolean connected;
   private long lastId;
   private volatile @Nullable MigrationException failure;
   private volatile @Nullable ChannelHandlerContext context;
@@ -75,6 +76,10 @@ final class QmpSession extends ChannelInboundHandlerAdapter {
   /** {@return completes when the connection has ended, for whatever reason} */
   Mono<Void> ended() {
     return ended.asMono();
+  }
+
+  boolean isOpen() {
+    return failure == null;
   }
 
   /** Sends a command for each subscription; an answer that nobody waits for is dropped. */
@@ -111,17 +116,27 @@ final class QmpSession extends ChannelInboundHandlerAdapter {
   public void handlerAdded(ChannelHandlerContext ctx) {
     context = ctx;
     ctx.executor().schedule(this::greetingDue, spec.timeout().toNanos(), TimeUnit.NANOSECONDS);
-    ctx.channel()
-        .closeFuture()
-        .addListener(
-            closed ->
-                end(
-                    MigrationException.of(
-                        Kind.TRANSPORT,
-                        lines.isWithinLine()
-                            ? "QEMU at %s closed the QMP connection within a message"
-                                .formatted(spec.address())
-                            : "QEMU at %s closed the QMP connection".formatted(spec.address()))));
+    ctx.channel().closeFuture().addListener(closed -> closedByPeer());
+  }
+
+  @Override
+  public void channelActive(ChannelHandlerContext ctx) {
+    connected = true;
+  }
+
+  /** The connection could not be made. */
+  void notConnected(Throwable cause) {
+    end(QmpFailures.connecting(spec.address(), cause));
+  }
+
+  private void closedByPeer() {
+    if (connected) { // Else it is told why it was not.
+      end(
+          MigrationException.of(
+              Kind.TRANSPORT,
+              "QEMU at %s closed the QMP connection%s"
+                  .formatted(spec.address(), lines.isWithinLine() ? " within a message" : "")));
+    }
   }
 
   private void greetingDue() {
@@ -170,12 +185,17 @@ final class QmpSession extends ChannelInboundHandlerAdapter {
         answer(message, line);
       }
     } catch (JsonProcessingException e) {
-      String hint =
-          phase == Phase.GREETING
-              ? " (a human monitor answers like this; QMP needs -qmp, or mode=control)"
-              : line.strip().equals("{") ? " (pretty=on is not supported)" : "";
-      end(unexpected("no JSON, " + e.getOriginalMessage(), line + hint));
+      end(
+          unexpected(
+              "no JSON, " + QmpFailures.printable(e.getOriginalMessage()) + hint(line), line));
     }
+  }
+
+  private String hint(String line) {
+    if (phase == Phase.GREETING && !line.startsWith("{")) {
+      return " (a human monitor, perhaps, which is not -qmp and not mode=control)";
+    }
+    return line.strip().equals("{") ? " (pretty=on is not supported)" : "";
   }
 
   private void greet(ObjectNode message, String line) {
@@ -221,7 +241,9 @@ final class QmpSession extends ChannelInboundHandlerAdapter {
           QmpFailures.refused(
               spec.address(),
               new QmpError(
-                  command.name, error.path("class").asText(), error.path("desc").asText())));
+                  command.name,
+                  QmpFailures.printable(error.path("class").asText()),
+                  QmpFailures.printable(error.path("desc").asText()))));
     } else if (result != null) {
       command.succeed(result);
     }

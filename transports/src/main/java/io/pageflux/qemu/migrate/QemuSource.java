@@ -1,0 +1,186 @@
+package io.pageflux.qemu.migrate;
+
+import io.pageflux.MigrationException;
+import io.pageflux.MigrationException.Kind;
+import io.pageflux.migration.Guest;
+import io.pageflux.qemu.qmp.MigrateStatus;
+import io.pageflux.qemu.qmp.QmpCommands;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.time.Duration;
+import org.jspecify.annotations.Nullable;
+import reactor.core.publisher.Flux;
+import reactor.core.publisher.Mono;
+
+/**
+ * The guest in the QEMU that runs it.
+ *
+ * <p>Its devices' state is taken as part of its pause, and not when it is asked for: what QEMU may
+ * write to the memory while it saves its devices is sent with the last round then.
+ */
+final class QemuSource implements Guest {
+
+  /**
+   * How often QEMU is asked whether it has finished with a migration, of which it does not tell.
+   */
+  private static final Duration POLL = Duration.ofMillis(5);
+
+  private final QemuMonitor qemu;
+  private final DeviceStateSocket socket;
+  private final QemuMigrationSpec spec;
+  private final boolean running;
+  private volatile byte @Nullable [] state;
+
+  /**
+   * Makes one of a QEMU.
+   *
+   * @param running whether the guest runs; one that does not is never let run
+   */
+  QemuSource(QemuMonitor qemu, DeviceStateSocket socket, QemuMigrationSpec spec, boolean running) {
+    this.qemu = qemu;
+    this.socket = socket;
+    this.spec = spec;
+    this.running = running;
+  }
+
+  @Override
+  public Mono<Void> pause() {
+    return Mono.defer(
+        () ->
+            state != null
+                ? Mono.empty()
+                : qemu.run(QmpCommands::stop)
+                    .then(takeState())
+                    .doOnNext(taken -> state = taken)
+                    .then());
+  }
+
+  private Mono<byte[]> takeState() {
+    return Mono.using(
+        () -> {
+          try {
+            return socket.outlet();
+          } catch (IOException e) {
+            throw MigrationException.of(
+                Kind.GUEST, "no socket can be made for the devices' state: " + e.getMessage(), e);
+          }
+        },
+        outlet ->
+            Mono.zip(
+                    outlet.read(spec.maxDeviceStateBytes()),
+                    qemu.run(
+                        commands ->
+                            commands
+                                .migrate(outlet.uri())
+                                .then(commands.awaitMigration(spec.deviceTimeout()))),
+                    (bytes, status) -> bytes)
+                .timeout(spec.deviceTimeout(), Mono.error(this::tookTooLong))
+                .flatMap(bytes -> finished().thenReturn(bytes)),
+        outlet -> {
+          try {
+            outlet.close();
+          } catch (IOException e) {
+            throw new UncheckedIOException(e);
+          }
+        });
+  }
+
+  private MigrationException tookTooLong() {
+    return MigrationException.of(
+        Kind.TIMEOUT,
+        "%s did not give its devices' state within %.1f s"
+            .formatted(qemu.name(), spec.deviceTimeout().toMillis() / 1000.0));
+  }
+
+  /** Waits until QEMU is done with its own migration: a moment later than it tells. */
+  private Mono<Void> finished() {
+    return qemu.run(QmpCommands::queryStatus)
+        .filter(status -> !status.equals("finish-migrate"))
+        .repeatWhenEmpty(again -> again.delayElements(POLL))
+        .timeout(spec.deviceTimeout(), Mono.error(this::tookTooLong))
+        .then();
+  }
+
+  @Override
+  public Mono<Void> resume() {
+    return Mono.defer(
+        () -> {
+          state = null;
+          return stopMigrating()
+              .then(finished())
+              .then(running ? qemu.run(QmpCommands::cont) : Mono.empty());
+        });
+  }
+
+  /** Stops QEMU's own migration, if the pause was given up within it. */
+  private Mono<Void> stopMigrating() {
+    return qemu.run(
+        commands ->
+            commands
+                .queryMigrate()
+                .filter(now -> !now.isEnded() && !now.status().equals("none"))
+                .flatMap(
+                    now ->
+                        commands
+                            .migrateCancel()
+                            .then(commands.awaitMigration(spec.deviceTimeout()))
+                            // That it was cancelled is how it should end.
+                            .onErrorComplete(
+                                e ->
+                                    e instanceof MigrationException known
+                                        && known.kind() == Kind.GUEST))
+                .then());
+  }
+
+  @Override
+  public Flux<byte[]> saveDeviceState() {
+    return Flux.defer(
+        () -> {
+          byte[] taken = state;
+          return taken == null
+              ? Flux.error(MigrationException.of(Kind.INTERNAL, "the devices' state was not taken"))
+              : Flux.just(taken);
+        });
+  }
+
+  /** {@return whether the guest runs, and how its own migration stands, for a check before} */
+  static Mono<Boolean> requireMigratable(QemuMonitor qemu) {
+    return qemu.run(
+        commands ->
+            commands
+                .queryStatus()
+                .zipWith(commands.queryMigrate())
+                .map(
+                    both -> {
+                      String status = both.getT1();
+                      MigrateStatus migration = both.getT2();
+                      if (!migration.isEnded() && !migration.status().equals("none")) {
+                        throw MigrationException.of(
+                            Kind.GUEST,
+                            "%s migrates already: its own migration is %s"
+                                .formatted(qemu.name(), migration.status()));
+                      }
+                      return switch (status) {
+                        case "running" -> true;
+                        case "paused", "prelaunch" -> false;
+                        case "postmigrate" ->
+                            throw MigrationException.of(
+                                Kind.GUEST,
+                                qemu.name()
+                                    + " has given its guest away already: it is in the state"
+                                    + " postmigrate");
+                        case "inmigrate" ->
+                            throw MigrationException.of(
+                                Kind.GUEST,
+                                qemu.name()
+                                    + " cannot be the source: it waits for a guest itself"
+                                    + " (-incoming)");
+                        default ->
+                            throw MigrationException.of(
+                                Kind.GUEST,
+                                "%s cannot be the source: its guest is in the state %s"
+                                    .formatted(qemu.name(), status));
+                      };
+                    }));
+  }
+}

@@ -1,0 +1,365 @@
+package io.pageflux.qemu.migrate;
+
+import static io.pageflux.qemu.testing.QemuProcess.PATIENCE;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.catchThrowableOfType;
+
+import io.pageflux.MigrationException;
+import io.pageflux.MigrationException.Kind;
+import io.pageflux.codec.XbzrleSpec;
+import io.pageflux.migration.CompressionSpec;
+import io.pageflux.migration.MigrationEvent;
+import io.pageflux.migration.MigrationInfo;
+import io.pageflux.migration.MigrationStatus;
+import io.pageflux.qemu.qmp.QmpSpec;
+import io.pageflux.qemu.testing.BootSector;
+import io.pageflux.qemu.testing.QemuProcess;
+import io.pageflux.qemu.testing.RequiresQemu;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.Objects;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import reactor.core.publisher.Mono;
+import reactor.core.publisher.Sinks;
+
+@RequiresQemu
+class QemuMigrationTest {
+
+  private static final int RAM_MIB = 32;
+
+  /** Slow enough that some pages are clean at the end of a round. */
+  private static final BootSector WRITER = BootSector.upToMiB(24).withDelay(20_000);
+
+  @TempDir private Path directory;
+
+  private QemuProcess.Builder qemu(String name) {
+    return QemuProcess.builder().ramMiB(RAM_MIB).boot(WRITER).sharedMemory(directory.resolve(name));
+  }
+
+  private QemuProcess startSource() {
+    QemuProcess source = qemu("source.ram").start();
+    source.awaitBooted();
+    source.releaseQmp();
+    return source;
+  }
+
+  private QemuProcess.Builder destination() {
+    return qemu("destination.ram").with("-incoming", "defer");
+  }
+
+  private QemuProcess startDestination() {
+    return released(destination());
+  }
+
+  private static QemuProcess released(QemuProcess.Builder builder) {
+    QemuProcess started = builder.start();
+    started.releaseQmp();
+    return started;
+  }
+
+  private static QemuMigrationSpec spec(QemuProcess source, QemuProcess destination) {
+    return QemuMigrationSpec.of(
+        QmpSpec.of(source.qmpAddress()), QmpSpec.of(destination.qmpAddress()));
+  }
+
+  private static MigrationInfo move(QemuMigrationSpec spec) {
+    return Objects.requireNonNull(QemuMigration.of(spec).run().block(PATIENCE));
+  }
+
+  private static MigrationException failure(QemuMigrationSpec spec) {
+    return failure(QemuMigration.of(spec).run());
+  }
+
+  private static MigrationException failure(Mono<?> migration) {
+    MigrationException e =
+        catchThrowableOfType(MigrationException.class, () -> migration.block(PATIENCE));
+    assertThat(e).as("the migration fails").isNotNull();
+    return e;
+  }
+
+  /** The guest writes at the destination, on from where it was, and does not at the source. */
+  private static void requireMoved(QemuProcess source, QemuProcess destination) {
+    source.reconnectQmp();
+    destination.reconnectQmp();
+    assertThat(source.commands().queryStatus().block(PATIENCE)).isEqualTo("postmigrate");
+    assertThat(destination.commands().queryStatus().block(PATIENCE)).isEqualTo("running");
+    byte[] left = source.pmemsave(WRITER);
+    WRITER.check(left);
+    destination.awaitPasses(2);
+    destination.commands().stop().block(PATIENCE);
+    byte[] now = destination.pmemsave(WRITER);
+    WRITER.check(now);
+    assertThat(WRITER.generation(now)).isGreaterThan(WRITER.generation(left));
+    assertThat(source.commands().queryCapabilities().block(PATIENCE))
+        .containsEntry("x-ignore-shared", false)
+        .containsEntry("events", false);
+  }
+
+  /** The guest goes on at the source, its memory is right, and the settings are as they were. */
+  private static void requireStayed(QemuProcess source) {
+    source.reconnectQmp();
+    assertThat(source.commands().queryStatus().block(PATIENCE)).isEqualTo("running");
+    source.awaitPasses(2);
+    source.commands().stop().block(PATIENCE);
+    WRITER.check(source.pmemsave(WRITER));
+    source.commands().cont().block(PATIENCE);
+    assertThat(source.commands().queryCapabilities().block(PATIENCE))
+        .containsEntry("x-ignore-shared", false)
+        .containsEntry("events", false);
+    assertThat(
+            source
+                .qmp()
+                .execute("query-migrate-parameters")
+                .map(p -> p.path("max-bandwidth"))
+                .block(PATIENCE))
+        .hasToString("134217728");
+    source.releaseQmp();
+  }
+
+  @Test
+  void aGuestThatKeepsWritingMovesAndGoesOn() {
+    try (QemuProcess source = startSource();
+        QemuProcess destination = startDestination()) {
+      MigrationInfo info = move(spec(source, destination));
+      assertThat(info.status()).isEqualTo(MigrationStatus.COMPLETED);
+      assertThat(info.tracker()).containsIgnoringCase("compar");
+      assertThat(info.rounds().getLast().last()).isTrue();
+      requireMoved(source, destination);
+    }
+  }
+
+  @Test
+  void aGuestMovesCompressedWithDeltasAndLimitedInManyRounds() {
+    try (QemuProcess source = startSource();
+        QemuProcess destination = startDestination()) {
+      MigrationInfo info =
+          move(
+              spec(source, destination)
+                  .withTuning(
+                      outgoing ->
+                          outgoing
+                              .withCompression(new CompressionSpec(1, 2))
+                              .withXbzrle(XbzrleSpec.DEFAULT)
+                              .withDowntimeLimit(Duration.ZERO)
+                              .withMaxRounds(6)));
+      assertThat(info.rounds()).hasSize(7);
+      assertThat(info.rounds().stream().mapToLong(r -> r.deltaPages()).sum()).isPositive();
+      requireMoved(source, destination);
+    }
+  }
+
+  @Test
+  void aGuestMovesThereAndOnAgain() {
+    try (QemuProcess first = startSource();
+        QemuProcess second = startDestination();
+        QemuProcess third = released(qemu("third.ram").with("-incoming", "defer"))) {
+      move(spec(first, second));
+      first.kill();
+      move(spec(second, third));
+      requireMoved(second, third);
+    }
+  }
+
+  @Test
+  void aPausedGuestStaysPaused() {
+    try (QemuProcess source = startSource();
+        QemuProcess destination = startDestination()) {
+      source.reconnectQmp();
+      source.commands().stop().block(PATIENCE);
+      byte[] before = source.pmemsave(WRITER);
+      source.releaseQmp();
+      move(spec(source, destination));
+      destination.reconnectQmp();
+      assertThat(destination.commands().queryStatus().block(PATIENCE)).isEqualTo("paused");
+      assertThat(destination.pmemsave(WRITER)).isEqualTo(before);
+    }
+  }
+
+  @Test
+  void theSourceGoesOnIfTheDestinationIsKilledAndASecondAttemptSucceeds() throws Exception {
+    try (QemuProcess source = startSource()) {
+      try (QemuProcess destination = startDestination()) {
+        MigrationException e =
+            failure(
+                QemuMigration.of(slowly(spec(source, destination)))
+                    .events(Mono.never())
+                    .ofType(MigrationEvent.RoundCompleted.class)
+                    .doOnNext(round -> destination.kill())
+                    .then());
+        assertThat(e.kind()).isEqualTo(Kind.TRANSPORT);
+        assertThat(e).hasMessageContaining(destination.qmpAddress());
+        requireStayed(source);
+      }
+      Files.delete(directory.resolve("destination.ram"));
+      try (QemuProcess destination = startDestination()) {
+        move(spec(source, destination));
+        requireMoved(source, destination);
+      }
+    }
+  }
+
+  /** So many rounds that somebody else can do something meanwhile. */
+  private static QemuMigrationSpec slowly(QemuMigrationSpec spec) {
+    return spec.withTuning(
+        outgoing -> outgoing.withDowntimeLimit(Duration.ZERO).withMaxRounds(1000));
+  }
+
+  @Test
+  void theSourceGoesOnIfTheDestinationIsKilledDuringTheSwitchOver() {
+    try (QemuProcess source = startSource();
+        QemuProcess destination = startDestination()) {
+      MigrationException e =
+          failure(
+              QemuMigration.of(spec(source, destination))
+                  .events(Mono.never())
+                  .ofType(MigrationEvent.SwitchOver.class)
+                  .doOnNext(now -> destination.kill())
+                  .then());
+      assertThat(e).hasMessageContaining(destination.qmpAddress());
+      requireStayed(source);
+    }
+  }
+
+  @Test
+  void theSourceGoesOnIfTheDestinationIsAnotherMachine() throws Exception {
+    try (QemuProcess source = startSource()) {
+      try (QemuProcess destination =
+          released(destination().with("-device", "virtio-rng-pci,addr=9"))) {
+        // The source has no such device: QEMU does not mind. The other way round it does.
+        move(spec(source, destination));
+      }
+      source.kill();
+    }
+    try (QemuProcess source =
+        released(qemu("source.ram").with("-device", "virtio-rng-pci,addr=9"))) {
+      source.awaitBooted();
+      Files.delete(directory.resolve("destination.ram"));
+      try (QemuProcess destination = startDestination()) {
+        MigrationException e = failure(spec(source, destination));
+        assertThat(e.kind()).isEqualTo(Kind.GUEST);
+        assertThat(e)
+            .hasMessageContaining(destination.qmpAddress())
+            .hasMessageContaining("same devices");
+        assertThat(destination.errors()).contains("virtio-rng");
+        requireStayed(source);
+      }
+      try (QemuProcess destination =
+          released(destination().with("-device", "virtio-rng-pci,addr=9"))) {
+        move(spec(source, destination));
+        requireMoved(source, destination);
+      }
+    }
+  }
+
+  @Test
+  void theSourceGoesOnIfStoppedAtAnyEvent() {
+    for (Class<? extends MigrationEvent> when :
+        List.of(
+            MigrationEvent.StatusChanged.class,
+            MigrationEvent.RoundStarted.class,
+            MigrationEvent.RoundCompleted.class,
+            MigrationEvent.SwitchOver.class)) {
+      try (QemuProcess source = startSource();
+          QemuProcess destination = startDestination()) {
+        Sinks.Empty<Void> stop = Sinks.empty();
+        MigrationException e =
+            failure(
+                QemuMigration.of(spec(source, destination))
+                    .events(stop.asMono())
+                    .ofType(when)
+                    .doOnNext(event -> stop.tryEmitEmpty())
+                    .then());
+        assertThat(e.kind()).as(when.getSimpleName()).isEqualTo(Kind.CANCELLED);
+        requireStayed(source);
+      }
+    }
+  }
+
+  @Test
+  void theSourceGoesOnIfItsDevicesAreLongerThanAllowed() {
+    try (QemuProcess source = startSource();
+        QemuProcess destination = startDestination()) {
+      QemuMigrationSpec spec = spec(source, destination);
+      MigrationException e = failure(spec.withDeviceLimits(10_000, spec.deviceTimeout()));
+      assertThat(e).hasMessageContaining("longer than 10000 bytes");
+      requireStayed(source);
+      move(spec);
+      requireMoved(source, destination);
+    }
+  }
+
+  @Test
+  void aMemoryOfAnotherSizeIsRefusedBeforeAnythingHappens() {
+    try (QemuProcess source = startSource();
+        QemuProcess destination = released(destination().ramMiB(64))) {
+      MigrationException e = failure(spec(source, destination));
+      assertThat(e.kind()).isEqualTo(Kind.LAYOUT);
+      assertThat(e)
+          .hasMessageContaining("'ram' of 33554432 bytes")
+          .hasMessageContaining("'ram' of 67108864 bytes");
+      requireStayed(source);
+    }
+  }
+
+  @Test
+  void memoryThatIsNotSharedIsRefusedOnEitherSide() {
+    String notShared =
+        "memory-backend-file,id=ram,share=off,size=32M,mem-path=" + directory.resolve("private");
+    try (QemuProcess source = startSource();
+        QemuProcess destination =
+            released(
+                QemuProcess.builder()
+                    .machine("pc,memory-backend=ram")
+                    .with("-object", notShared, "-incoming", "defer"))) {
+      MigrationException e = failure(spec(source, destination));
+      assertThat(e.kind()).isEqualTo(Kind.LAYOUT);
+      assertThat(e)
+          .hasMessageContaining(destination.qmpAddress())
+          .hasMessageContaining("'ram' is not shared")
+          .hasMessageContaining("share=on");
+      requireStayed(source);
+    }
+    try (QemuProcess source = released(QemuProcess.builder());
+        QemuProcess destination = startDestination()) {
+      assertThat(failure(spec(source, destination)))
+          .hasMessageContaining(source.qmpAddress())
+          .hasMessageContaining("not shared");
+    }
+    try (QemuProcess source =
+            released(
+                QemuProcess.builder()
+                    .machine("pc,memory-backend=ram")
+                    .with("-object", "memory-backend-memfd,id=ram,share=on,size=32M"));
+        QemuProcess destination = startDestination()) {
+      assertThat(failure(spec(source, destination)))
+          .hasMessageContaining(source.qmpAddress())
+          .hasMessageContaining("in no file");
+    }
+  }
+
+  @Test
+  void aDestinationThatDoesNotWaitIsRefused() {
+    try (QemuProcess source = startSource();
+        QemuProcess destination = released(qemu("destination.ram"))) {
+      assertThat(failure(spec(source, destination)))
+          .hasMessageContaining(destination.qmpAddress())
+          .hasMessageContaining("-incoming defer");
+      requireStayed(source);
+    }
+  }
+
+  @Test
+  void theSameFileForBothIsRefused() {
+    try (QemuProcess source = startSource();
+        QemuProcess destination = startDestination()) {
+      Path file = directory.resolve("source.ram");
+      assertThat(failure(spec(source, destination).withMemory(null, file)))
+          .hasMessageContaining("have the same memory")
+          .hasMessageContaining(file.toString());
+      requireStayed(source);
+    }
+  }
+}
