@@ -15,11 +15,11 @@ import reactor.core.publisher.Flux;
  * all that is in front of it on all connections. Between two sync points the connections come in
  * any order, as QEMU allows, since no page is sent twice there.
  *
- * <p><b>Demand:</b> each connection is read one element ahead. A slow subscriber is felt by the peer
- * on every connection.
+ * <p><b>Demand:</b> each connection is read one element ahead. A slow subscriber is felt by the
+ * peer on every connection.
  *
- * <p><b>Ordering and threading:</b> signals are serial, on the threads of the transport, the workers
- * or the subscriber.
+ * <p><b>Ordering and threading:</b> signals are serial, on the threads of the transport, the
+ * workers or the subscriber.
  *
  * <p><b>Memory bound:</b> one slab for each connection, and one received buffer; what the readers
  * hold ({@link MultifdPacketReader}, {@link io.pageflux.qemu.stream.QemuStreamReader}). The pool

@@ -110,11 +110,13 @@ public final class QemuStreams {
 
     Mono<Void> slab() {
       return Mono.defer(
-          () -> needsSlab() ? pool.acquire().doOnNext(this::supply).then() : Mono.empty());
+          () -> needsSlab() ? pool.acquire().flatMap(this::supply) : Mono.empty());
     }
 
-    private synchronized void supply(Lease lease) {
+    // For flatMap, and not for then(): that discards what it leaves out, which releases the slab.
+    private synchronized Mono<Void> supply(Lease lease) {
       reader.supply(lease); // A closed one releases it.
+      return Mono.empty();
     }
 
     synchronized void end(SynchronousSink<QemuElement> sink) {
