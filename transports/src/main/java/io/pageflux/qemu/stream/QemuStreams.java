@@ -109,8 +109,7 @@ public final class QemuStreams {
     }
 
     Mono<Void> slab() {
-      return Mono.defer(
-          () -> needsSlab() ? pool.acquire().flatMap(this::supply) : Mono.empty());
+      return Mono.defer(() -> needsSlab() ? pool.acquire().flatMap(this::supply) : Mono.empty());
     }
 
     // For flatMap, and not for then(): that discards what it leaves out, which releases the slab.
