@@ -11,9 +11,13 @@ import io.pageflux.qemu.stream.QemuRamLayout;
 import io.pageflux.qemu.stream.QemuStreamSpec;
 import io.pageflux.transport.Connection;
 import io.pageflux.transport.InMemoryTransport;
+import io.pageflux.transport.tcp.TcpAcceptor;
+import io.pageflux.transport.tcp.TcpSpec;
+import io.pageflux.transport.tcp.TcpTransport;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.Random;
 import java.util.concurrent.CancellationException;
 import org.junit.jupiter.api.AfterEach;
@@ -27,7 +31,7 @@ import reactor.core.scheduler.Schedulers;
 
 class MultifdRoundTripOverConnectionsTest {
 
-  private static final Duration PATIENCE = Duration.ofSeconds(30);
+  private static final Duration PATIENCE = Duration.ofSeconds(10);
   private static final RamBlockLayout RAM = new RamBlockLayout("pc.ram", 4 << 20, 4096);
   private static final QemuStreamSpec STREAM =
       new QemuStreamSpec("pc", QemuRamLayout.of(new RamLayout(List.of(RAM))));
@@ -68,6 +72,18 @@ class MultifdRoundTripOverConnectionsTest {
         spec, shuffled.stream().map(Connection::receive).toList(), destination);
   }
 
+  /** Over TCP, where the end of what is sent can be heard. */
+  private void connectByTcp(int channels) {
+    TcpAcceptor acceptor =
+        Objects.requireNonNull(TcpTransport.listen(TcpSpec.loopback(0)).block(PATIENCE));
+    for (int i = 0; i <= channels; i++) {
+      TcpSpec address = TcpSpec.loopback(acceptor.port());
+      ours.add(Objects.requireNonNull(TcpTransport.connector(address).connect().block(PATIENCE)));
+      theirs.add(Objects.requireNonNull(acceptor.accept().block(PATIENCE)));
+    }
+    acceptor.dispose();
+  }
+
   @ParameterizedTest
   @CsvSource({
     "NONE,1,true,false", "NONE,4,false,true", "ZLIB,1,false,true", "ZLIB,4,true,true",
@@ -75,7 +91,7 @@ class MultifdRoundTripOverConnectionsTest {
   })
   void whatIsSentArrivesInOrder(
       MultifdCompression compression, int channels, boolean modern, boolean withWorkers) {
-    connect(channels);
+    connectByTcp(channels);
     long seed = new Random().nextLong();
     ChangingPages pages = new ChangingPages(RAM, source, 12, seed);
     Scheduler scheduler = withWorkers ? workers : null;
@@ -88,8 +104,10 @@ class MultifdRoundTripOverConnectionsTest {
           receive(MultifdIncomingSpec.of(channels, compression).withWorkers(scheduler))
               .doOnNext(loaded::accept)
               .then();
-      Mono.when(loading, send(out.withWorkers(scheduler), pages).subscribeOn(workers))
-          .block(PATIENCE);
+      Mono<Void> sending =
+          send(out.withWorkers(scheduler), pages)
+              .doOnSuccess(sent -> ours.forEach(Connection::dispose));
+      Mono.when(loading, sending.subscribeOn(workers)).block(PATIENCE);
       assertThat(loaded.bytes("pc.ram", 0, RAM.sizeBytes()))
           .as("seed %d", seed)
           .isEqualTo(pages.memory());
