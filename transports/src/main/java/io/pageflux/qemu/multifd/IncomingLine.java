@@ -138,7 +138,8 @@ final class IncomingLine {
     }
     if (main != null && main.needsSlab() || reader != null && reader.needsSlab()) {
       waitsForPeer = false;
-      return pool.acquire().doOnNext(this::supply).then();
+      // And not then(), which discards what it leaves out, and so would release the slab.
+      return pool.acquire().flatMap(this::supply);
     }
     return Mono.empty();
   }
@@ -149,7 +150,7 @@ final class IncomingLine {
     }
   }
 
-  private synchronized void supply(Lease lease) {
+  private synchronized Mono<Void> supply(Lease lease) {
     if (!closed && main != null) {
       main.supply(lease);
     } else if (!closed && packets != null) {
@@ -157,6 +158,7 @@ final class IncomingLine {
     } else {
       lease.release();
     }
+    return Mono.empty();
   }
 
   private synchronized @Nullable LinePiece readPiece(ByteBuffer in) {

@@ -5,6 +5,7 @@ import io.pageflux.qemu.stream.QemuElement;
 import io.pageflux.transport.TransportBuffer;
 import java.util.List;
 import reactor.core.publisher.Flux;
+import reactor.core.scheduler.Schedulers;
 
 /**
  * Reads the main channel and the multifd channels of a QEMU that sends, as one stream of elements.
@@ -60,6 +61,6 @@ public final class MultifdIncoming {
           "%d connections need at least %d slabs, but the pool has %d"
               .formatted(connections.size(), connections.size() + 1, pool.capacity()));
     }
-    return new SyncMerge(spec, List.copyOf(connections), pool);
+    return new SyncMerge(spec, List.copyOf(connections), pool, Schedulers.parallel());
   }
 }

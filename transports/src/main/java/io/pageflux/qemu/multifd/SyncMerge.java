@@ -21,7 +21,6 @@ import reactor.core.publisher.Mono;
 import reactor.core.publisher.Operators;
 import reactor.core.publisher.Sinks;
 import reactor.core.scheduler.Scheduler;
-import reactor.core.scheduler.Schedulers;
 import reactor.util.context.Context;
 
 /**
@@ -33,8 +32,14 @@ final class SyncMerge extends Flux<QemuElement> {
   private final MultifdIncomingSpec spec;
   private final List<Flux<TransportBuffer>> connections;
   private final SlabPool pool;
+  private final Scheduler clock;
 
-  SyncMerge(MultifdIncomingSpec spec, List<Flux<TransportBuffer>> connections, SlabPool pool) {
+  SyncMerge(
+      MultifdIncomingSpec spec,
+      List<Flux<TransportBuffer>> connections,
+      SlabPool pool,
+      Scheduler clock) {
+    this.clock = clock;
     this.spec = spec;
     this.connections = connections;
     this.pool = pool;
@@ -42,7 +47,7 @@ final class SyncMerge extends Flux<QemuElement> {
 
   @Override
   public void subscribe(CoreSubscriber<? super QemuElement> actual) {
-    Merge merge = new Merge(actual, spec);
+    Merge merge = new Merge(actual, spec, clock);
     List<Source> sources = new ArrayList<>();
     for (Flux<TransportBuffer> bytes : connections) {
       sources.add(new Source(merge, new IncomingLine(spec, pool, merge, bytes)));
@@ -138,7 +143,7 @@ final class SyncMerge extends Flux<QemuElement> {
   private static final class Merge implements Subscription, IncomingLine.Session {
     private final CoreSubscriber<? super QemuElement> actual;
     private final MultifdIncomingSpec spec;
-    private final Scheduler clock = Schedulers.parallel();
+    private final Scheduler clock;
     private final Sinks.One<RamLayout> layout = Sinks.one();
     private final AtomicInteger wip = new AtomicInteger();
     private final AtomicLong requested = new AtomicLong();
@@ -163,7 +168,8 @@ final class SyncMerge extends Flux<QemuElement> {
     private boolean inEnd;
     private boolean ramEnded;
 
-    Merge(CoreSubscriber<? super QemuElement> actual, MultifdIncomingSpec spec) {
+    Merge(CoreSubscriber<? super QemuElement> actual, MultifdIncomingSpec spec, Scheduler clock) {
+      this.clock = clock;
       this.actual = actual;
       this.spec = spec;
       this.syncPoints = spec.syncPoints();
