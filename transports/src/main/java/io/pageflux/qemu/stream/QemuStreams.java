@@ -108,7 +108,6 @@ public final class QemuStreams {
     }
 
     Mono<Void> slab() {
-<<<<<<< HEAD
       return Mono.defer(() -> needsSlab() ? pool.acquire().map(this::supply).then() : Mono.empty());
     }
 
@@ -116,15 +115,6 @@ public final class QemuStreams {
     private synchronized boolean supply(Lease lease) {
       reader.supply(lease); // A closed one releases it.
       return true;
-=======
-      return Mono.defer(() -> needsSlab() ? pool.acquire().flatMap(this::supply) : Mono.empty());
-    }
-
-    // For flatMap, and not for then(): that discards what it leaves out, which releases the slab.
-    private synchronized Mono<Void> supply(Lease lease) {
-      reader.supply(lease); // A closed one releases it.
-      return Mono.empty();
->>>>>>> multifd
     }
 
     synchronized void end(SynchronousSink<QemuElement> sink) {
