@@ -8,11 +8,7 @@ import io.pageflux.page.PageKind;
 import java.nio.ByteBuffer;
 import org.jspecify.annotations.Nullable;
 
-/**
- * Fills batches with pages, each in a slab that was supplied.
- *
- * <p>It has at most two slabs: that of the batch, and one that was supplied and is not needed yet.
- */
+/** Fills batches with pages, each in a slab that was supplied. */
 final class BatchFiller {
 
   private final Piece piece;
@@ -20,7 +16,7 @@ final class BatchFiller {
   private final int pageSize;
   private final int pagesPerBatch;
 
-  private @Nullable Lease spare;
+  private final SpareSlab spare;
   private @Nullable PageBatch batch;
   private long batchStart;
 
@@ -31,7 +27,8 @@ final class BatchFiller {
   /** The beginning of a page whose batch had to go before the page was complete. */
   private @Nullable ByteBuffer aside;
 
-  BatchFiller(Piece piece, BatchGeometry geometry, int pageSize) {
+  BatchFiller(Piece piece, BatchGeometry geometry, int pageSize, SpareSlab spare) {
+    this.spare = spare;
     this.piece = piece;
     this.geometry = geometry;
     this.pageSize = pageSize;
@@ -39,19 +36,7 @@ final class BatchFiller {
   }
 
   boolean needsSlab() {
-    return batch == null && spare == null;
-  }
-
-  void supply(Lease lease) {
-    if (spare != null) {
-      throw new IllegalStateException("the reader has a slab already");
-    }
-    if (lease.segment().byteSize() < geometry.slabBytes()) {
-      throw new IllegalArgumentException(
-          "a slab of %d bytes, but the reader's geometry needs %d"
-              .formatted(lease.segment().byteSize(), geometry.slabBytes()));
-    }
-    spare = lease;
+    return batch == null && spare.isMissing();
   }
 
   /**
@@ -66,9 +51,8 @@ final class BatchFiller {
         && (open.blockIndex() != index || page <= open.page(open.size() - 1))) {
       return emit();
     }
-    Lease lease = spare;
-    if (open == null && lease != null) {
-      spare = null;
+    Lease lease = open == null ? spare.take() : null;
+    if (lease != null) {
       // The headroom stays free for whoever sends the batch on.
       batch = new PageBatch(index, block, lease, geometry.headroomBytes(), geometry);
     }
@@ -158,12 +142,8 @@ final class BatchFiller {
     return open.size() == pagesPerBatch ? emit() : null;
   }
 
-  /** Gives the slabs back. */
+  /** Gives the batch's slab back. */
   void close() {
-    if (spare != null) {
-      spare.release();
-      spare = null;
-    }
     if (batch != null) {
       batch.release();
       batch = null;

@@ -3,8 +3,6 @@ package io.pageflux.qemu.stream;
 import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
 import io.pageflux.memory.RamBlockLayout;
-import io.pageflux.page.BatchGeometry;
-import io.pageflux.page.Lease;
 import io.pageflux.page.PageKind;
 import java.nio.ByteBuffer;
 import java.util.HashMap;
@@ -36,12 +34,6 @@ final class RamReader {
     CONTENTS
   }
 
-  private static final int PAGE_FLAGS =
-      QemuFormat.FLAG_ZERO
-          | QemuFormat.FLAG_PAGE
-          | QemuFormat.FLAG_XBZRLE
-          | QemuFormat.FLAG_COMPRESS_PAGE;
-
   private final Piece piece;
   private final int pageSize;
   private final boolean withAddress;
@@ -69,30 +61,17 @@ final class RamReader {
   private int fill;
 
   RamReader(
-      Piece piece,
-      BatchGeometry geometry,
-      int pageSize,
-      boolean withAddress,
-      RecordListener listener) {
+      Piece piece, BatchFiller filler, int pageSize, boolean withAddress, RecordListener listener) {
     this.piece = piece;
-    this.listener = listener;
+    this.filler = filler;
     this.pageSize = pageSize;
     this.withAddress = withAddress;
-    this.filler = new BatchFiller(piece, geometry, pageSize);
+    this.listener = listener;
     this.inflater = new PageInflater(pageSize);
   }
 
   boolean needsSlab() {
     return state == State.PLACE && filler.needsSlab();
-  }
-
-  void supply(Lease lease) {
-    filler.supply(lease);
-  }
-
-  /** The list of blocks, once it was read. */
-  @Nullable QemuRamLayout layout() {
-    return layout;
   }
 
   /** Whether a record has been begun. */
@@ -208,7 +187,7 @@ final class RamReader {
       state = State.BLOCK_LIST;
       return null;
     }
-    checkPageFlags();
+    RecordFlags.requirePage(flags, piece);
     requireList();
     if ((flags & QemuFormat.FLAG_CONTINUE) == 0) {
       want(State.NAME_LENGTH, 1);
@@ -232,21 +211,6 @@ final class RamReader {
       throw piece.protocol(
           0, "flags 0x%x, where the list of RAM blocks has to come first".formatted(flags));
     }
-  }
-
-  private void checkPageFlags() {
-    int payload = flags & ~QemuFormat.FLAG_CONTINUE;
-    if (Integer.bitCount(payload) == 1 && (payload & PAGE_FLAGS) != 0) {
-      return;
-    }
-    String what =
-        switch (payload) {
-          case QemuFormat.FLAG_HOOK -> ": RDMA is not supported, migrate over TCP or a socket";
-          case QemuFormat.FLAG_FULL -> ": obsolete since 2009";
-          default ->
-              ": no such combination is known, so the stream is damaged or newer than QEMU 10";
-        };
-    throw piece.protocol(0, "a RAM record with flags 0x%x%s".formatted(flags, what));
   }
 
   private @Nullable QemuElement readList(ByteBuffer in) {
@@ -290,7 +254,7 @@ final class RamReader {
           "a page at offset 0x%x of RAM block '%s', which has 0x%x bytes"
               .formatted(address, currentName, size));
     }
-    switch (flags & PAGE_FLAGS) {
+    switch (flags & RecordFlags.PAGES) {
       case QemuFormat.FLAG_ZERO -> want(State.PREFIX, 1);
       case QemuFormat.FLAG_XBZRLE -> want(State.PREFIX, 3);
       case QemuFormat.FLAG_COMPRESS_PAGE -> want(State.PREFIX, 4);
@@ -303,7 +267,7 @@ final class RamReader {
 
   private void readPrefix() {
     int size = piece.size();
-    switch (flags & PAGE_FLAGS) {
+    switch (flags & RecordFlags.PAGES) {
       case QemuFormat.FLAG_ZERO -> {
         fill = piece.u8(size - 1);
         state = State.PLACE;
@@ -344,7 +308,7 @@ final class RamReader {
   }
 
   private QemuElement.@Nullable Pages place() {
-    switch (flags & PAGE_FLAGS) {
+    switch (flags & RecordFlags.PAGES) {
       case QemuFormat.FLAG_ZERO -> {
         if (fill == 0) {
           return finish(PageKind.ZERO);
@@ -381,20 +345,11 @@ final class RamReader {
 
   private QemuElement.@Nullable Pages finish(PageKind kind) {
     long start = piece.start();
-    tell(type());
+    tell(RecordFlags.type(flags, fill));
     int length = kind == PageKind.ZERO ? 0 : kind == PageKind.RAW ? pageSize : contentBytes;
     QemuElement.Pages full = filler.append(page(), kind, length, start);
     beginRecord();
     return full;
-  }
-
-  private QemuRecordType type() {
-    return switch (flags & PAGE_FLAGS) {
-      case QemuFormat.FLAG_ZERO -> fill == 0 ? QemuRecordType.ZERO : QemuRecordType.FILLED;
-      case QemuFormat.FLAG_XBZRLE -> QemuRecordType.XBZRLE;
-      case QemuFormat.FLAG_COMPRESS_PAGE -> QemuRecordType.COMPRESSED;
-      default -> QemuRecordType.PAGE;
-    };
   }
 
   private void tell(QemuRecordType type) {

@@ -42,11 +42,13 @@ class ReadFromQemuTest {
   /**
    * Has QEMU migrate a guest that writes all the time, for some rounds, and takes what it sends.
    */
-  private static byte[] migrate(QemuProcess source, int rounds) throws IOException {
+  private static byte[] migrate(QemuProcess source, int rounds, int bytesPerSecond)
+      throws IOException {
     Path socket = source.directory().resolve("out");
     CompletableFuture<byte[]> captured = QemuSockets.capture(socket);
     Map<String, Object> slow = new HashMap<>();
-    slow.put("max-bandwidth", 64 << 20);
+    // So slow that the guest always writes more than QEMU could send within the downtime.
+    slow.put("max-bandwidth", bytesPerSecond);
     // With no downtime at all, QEMU 7.2 never looks for written pages and ends after one round.
     slow.put("downtime-limit", 1);
     source.commands().setParameters(slow).block(PATIENCE);
@@ -59,19 +61,28 @@ class ReadFromQemuTest {
                 e -> e.name().equals("MIGRATION_PASS") && e.data().get("pass").asInt() >= rounds)
             .subscribe(e -> enough.complete(null));
     source.commands().migrate("unix:" + socket).block(PATIENCE);
+    Disposable end =
+        source
+            .commands()
+            .awaitMigration(PATIENCE)
+            .subscribe(
+                early ->
+                    enough.completeExceptionally(new AssertionError("ended too early: " + early)),
+                enough::completeExceptionally);
     try {
       enough.get(PATIENCE.toSeconds(), TimeUnit.SECONDS);
     } catch (Exception e) {
       throw new IllegalStateException(source.errors(), e);
     } finally {
       passes.dispose();
+      end.dispose();
     }
     source
         .commands()
         .setParameters(Map.of("max-bandwidth", 1L << 33, "downtime-limit", 20_000))
         .block(PATIENCE);
-    MigrateStatus end = source.commands().awaitMigration(PATIENCE).block(PATIENCE);
-    assertThat(end).extracting(MigrateStatus::isCompleted).isEqualTo(true);
+    MigrateStatus status = source.commands().awaitMigration(PATIENCE).block(PATIENCE);
+    assertThat(status).extracting(MigrateStatus::isCompleted).isEqualTo(true);
     return QemuSockets.await(captured);
   }
 
@@ -93,7 +104,7 @@ class ReadFromQemuTest {
   @Test
   void aPlainStreamMakesTheStoppedGuestsMemory() throws IOException {
     try (QemuProcess source = source()) {
-      byte[] stream = migrate(source, 3);
+      byte[] stream = migrate(source, 3, 16 << 20);
       try (QemuSockets.Loaded loaded = loadAndCompare(source, stream)) {
         assertThat(loaded.counts.get(PageKind.ZERO)).isPositive();
         assertThat(loaded.counts.get(PageKind.RAW)).isGreaterThan(WRITER.pages());
@@ -127,7 +138,7 @@ class ReadFromQemuTest {
   void anXbzrleStreamMakesTheStoppedGuestsMemory() throws IOException {
     try (QemuProcess source = source()) {
       switchOn(source, "xbzrle", Map.of("xbzrle-cache-size", 64 << 20));
-      byte[] stream = migrate(source, 5);
+      byte[] stream = migrate(source, 5, 16 << 20);
       try (QemuSockets.Loaded loaded = loadAndCompare(source, stream)) {
         assertThat(loaded.counts.get(PageKind.DELTA)).isPositive();
       }
@@ -138,7 +149,7 @@ class ReadFromQemuTest {
   void aStreamOfCompressedPagesMakesTheStoppedGuestsMemory() throws IOException {
     try (QemuProcess source = source()) {
       switchOn(source, "compress", Map.of("compress-level", 1));
-      byte[] stream = migrate(source, 3);
+      byte[] stream = migrate(source, 3, 1 << 20);
       loadAndCompare(source, stream).close();
     }
   }
@@ -149,7 +160,7 @@ class ReadFromQemuTest {
         QemuProcess destination = QemuSockets.incoming(QemuProcess.builder().boot(WRITER));
         SlabPool pool = new SlabPool(2, GEOMETRY)) {
       switchOn(source, "xbzrle", Map.of("xbzrle-cache-size", 64 << 20));
-      byte[] stream = migrate(source, 5);
+      byte[] stream = migrate(source, 5, 16 << 20);
       QemuStreamWriter writer = new QemuStreamWriter();
       Flux<TransportBuffer> again =
           QemuStreams.read(QemuSockets.chunks(stream), pool)
