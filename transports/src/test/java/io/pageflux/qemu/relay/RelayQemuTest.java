@@ -14,7 +14,9 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Random;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Predicate;
 import org.junit.jupiter.api.Test;
+import reactor.core.publisher.Mono;
 
 /** Two QEMUs, two relays, and a guest that writes all the time. */
 @RequiresQemu
@@ -47,7 +49,15 @@ class RelayQemuTest {
   }
 
   private static MigrateStatus ended(QemuProcess source) {
-    return Objects.requireNonNull(source.commands().awaitMigration(PATIENCE).block(PATIENCE));
+    return awaitStatus(source, MigrateStatus::isEnded);
+  }
+
+  private static MigrateStatus awaitStatus(QemuProcess source, Predicate<MigrateStatus> condition) {
+    return Objects.requireNonNull(
+        Mono.defer(source.commands()::queryMigrate)
+            .repeatWhen(answered -> answered.delayElements(Duration.ofMillis(5)))
+            .filter(condition)
+            .blockFirst(PATIENCE));
   }
 
   /** The guest runs at the destination, from where it was stopped. */
@@ -162,15 +172,7 @@ class RelayQemuTest {
   }
 
   private static void awaitTransferred(QemuProcess source, long bytes) {
-    long end = System.nanoTime() + PATIENCE.toNanos();
-    while (Objects.requireNonNull(source.commands().queryMigrate().block(PATIENCE))
-            .info()
-            .path("ram")
-            .path("transferred")
-            .asLong()
-        < bytes) {
-      assertThat(System.nanoTime()).isLessThan(end);
-    }
+    awaitStatus(source, status -> status.info().path("ram").path("transferred").asLong() >= bytes);
   }
 
   @Test
