@@ -10,6 +10,7 @@ import io.pageflux.examples.demo.DemoDestination;
 import io.pageflux.examples.demo.DemoSource;
 import io.pageflux.examples.image.ReceiveCommand;
 import io.pageflux.examples.image.SendCommand;
+import io.pageflux.examples.qemu.QemuInspectCommand;
 import java.time.Duration;
 import java.util.List;
 
@@ -40,6 +41,7 @@ public final class Main {
             new SendCommand(console),
             new ReceiveCommand(console),
             new InspectCommand(console),
+            new QemuInspectCommand(console),
             new BenchCommand(console),
             new DemoSource(console),
             new DemoDestination(console)),

@@ -58,6 +58,7 @@ public final class QemuStreamReader implements AutoCloseable {
   }
 
   private final BatchGeometry geometry;
+  private final RecordListener listener;
   private final Piece piece = new Piece();
   private State state = State.HEADER;
   private int pageSize;
@@ -89,6 +90,11 @@ public final class QemuStreamReader implements AutoCloseable {
    * @throws IllegalArgumentException if it is not, or a batch cannot hold one page
    */
   public QemuStreamReader(BatchGeometry geometry, int targetPageSizeBytes) {
+    this(geometry, targetPageSizeBytes, RecordListener.NONE);
+  }
+
+  QemuStreamReader(BatchGeometry geometry, int targetPageSizeBytes, RecordListener listener) {
+    this.listener = listener;
     this.geometry = geometry;
     this.pageSize = targetPageSizeBytes;
     if (Integer.bitCount(targetPageSizeBytes) != 1
@@ -326,7 +332,7 @@ public final class QemuStreamReader implements AutoCloseable {
     QemuElement element =
         new QemuElement.SectionStart(piece.take(), start, ramId, name, instance, version);
     enterRam("START");
-    RamReader reader = new RamReader(piece, geometry, pageSize, withAddress);
+    RamReader reader = new RamReader(piece, geometry, pageSize, withAddress, listener);
     ram = reader;
     if (early != null) {
       reader.supply(early);

@@ -64,7 +64,6 @@ public final class QemuStreams {
                     .concatWith(Flux.defer(() -> Flux.generate(reading::end))),
             Reading::close)
         .doOnDiscard(TransportBuffer.class, TransportBuffer::release)
-        .doOnDiscard(Lease.class, Lease::release)
         .doOnDiscard(QemuElement.class, QemuElement::release);
   }
 
@@ -109,13 +108,13 @@ public final class QemuStreams {
     }
 
     Mono<Void> slab() {
-      return Mono.defer(() -> needsSlab() ? pool.acquire().flatMap(this::supply) : Mono.empty());
+      return Mono.defer(() -> needsSlab() ? pool.acquire().map(this::supply).then() : Mono.empty());
     }
 
-    // For flatMap, and not for then(): that discards what it leaves out, which releases the slab.
-    private synchronized Mono<Void> supply(Lease lease) {
+    /** Hands a slab over. What is returned instead of it may be discarded; the slab must not be. */
+    private synchronized boolean supply(Lease lease) {
       reader.supply(lease); // A closed one releases it.
-      return Mono.empty();
+      return true;
     }
 
     synchronized void end(SynchronousSink<QemuElement> sink) {

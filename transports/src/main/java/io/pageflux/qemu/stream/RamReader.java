@@ -47,6 +47,7 @@ final class RamReader {
   private final boolean withAddress;
   private final BatchFiller filler;
   private final PageInflater inflater;
+  private final RecordListener listener;
 
   private State state = State.RECORD;
   private @Nullable BlockListReader listReader;
@@ -67,8 +68,14 @@ final class RamReader {
   private int contentBytes;
   private int fill;
 
-  RamReader(Piece piece, BatchGeometry geometry, int pageSize, boolean withAddress) {
+  RamReader(
+      Piece piece,
+      BatchGeometry geometry,
+      int pageSize,
+      boolean withAddress,
+      RecordListener listener) {
     this.piece = piece;
+    this.listener = listener;
     this.pageSize = pageSize;
     this.withAddress = withAddress;
     this.filler = new BatchFiller(piece, geometry, pageSize);
@@ -329,6 +336,7 @@ final class RamReader {
           "an XBZRLE page of %d bytes, where at most %d may be".formatted(contentBytes, pageSize));
     }
     if (contentBytes == 0) {
+      tell(QemuRecordType.EMPTY_XBZRLE);
       beginRecord(); // Changes nothing.
     } else {
       state = State.PLACE;
@@ -373,10 +381,24 @@ final class RamReader {
 
   private QemuElement.@Nullable Pages finish(PageKind kind) {
     long start = piece.start();
+    tell(type());
     int length = kind == PageKind.ZERO ? 0 : kind == PageKind.RAW ? pageSize : contentBytes;
     QemuElement.Pages full = filler.append(page(), kind, length, start);
     beginRecord();
     return full;
+  }
+
+  private QemuRecordType type() {
+    return switch (flags & PAGE_FLAGS) {
+      case QemuFormat.FLAG_ZERO -> fill == 0 ? QemuRecordType.ZERO : QemuRecordType.FILLED;
+      case QemuFormat.FLAG_XBZRLE -> QemuRecordType.XBZRLE;
+      case QemuFormat.FLAG_COMPRESS_PAGE -> QemuRecordType.COMPRESSED;
+      default -> QemuRecordType.PAGE;
+    };
+  }
+
+  private void tell(QemuRecordType type) {
+    listener.read(type, current, page(), piece.position() - piece.start());
   }
 
   /** The pages that are complete, although more would fit; or null. */

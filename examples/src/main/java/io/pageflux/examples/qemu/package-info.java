@@ -1,0 +1,5 @@
+/** The commands for QEMU. */
+@NullMarked
+package io.pageflux.examples.qemu;
+
+import org.jspecify.annotations.NullMarked;
