@@ -20,10 +20,7 @@ module io.pageflux.transports {
   requires io.netty.transport;
   requires static transitive org.jspecify;
 
-<<<<<<< HEAD
   exports io.pageflux.qemu.multifd;
-=======
->>>>>>> stream
   exports io.pageflux.qemu.qmp;
   exports io.pageflux.qemu.stream;
   exports io.pageflux.transport.tcp;
