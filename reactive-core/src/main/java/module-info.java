@@ -2,6 +2,7 @@
  * Pageflux: guest memory, dirty tracking, page operators, the native wire format and the migration
  * of a running guest's memory as a reactive stream.
  */
+@SuppressWarnings("module") // it is compiled before the module that it exports a package to
 module io.pageflux.core {
   requires transitive reactor.core;
   requires transitive org.reactivestreams;
@@ -18,4 +19,6 @@ module io.pageflux.core {
   exports io.pageflux.page;
   exports io.pageflux.transport;
   exports io.pageflux.wire;
+  exports io.pageflux.channel to
+      io.pageflux.transports;
 }

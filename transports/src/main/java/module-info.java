@@ -10,6 +10,7 @@ module io.pageflux.transports {
   requires transitive com.fasterxml.jackson.databind;
   requires transitive io.pageflux.core;
   requires transitive reactor.netty.core;
+  requires com.github.luben.zstd_jni;
   requires io.netty.buffer;
   requires io.netty.common;
   requires io.netty.handler;
@@ -20,6 +21,9 @@ module io.pageflux.transports {
   requires static transitive org.jspecify;
 
   exports io.pageflux.qemu.migrate;
+  exports io.pageflux.qemu.multifd;
   exports io.pageflux.qemu.qmp;
+  exports io.pageflux.qemu.relay;
+  exports io.pageflux.qemu.stream;
   exports io.pageflux.transport.tcp;
 }

@@ -81,6 +81,13 @@ public final class MigrationException extends RuntimeException {
     return new MigrationException(kind, true, "the peer reports: " + message, null);
   }
 
+  /** Any failure as a migration's failure: whatever else is thrown is a fault of a part of it. */
+  public static MigrationException ofAny(Throwable e) {
+    return e instanceof MigrationException known
+        ? known
+        : of(Kind.INTERNAL, e.getMessage() == null ? e.toString() : e.getMessage(), e);
+  }
+
   /** {@return the kind of this failure} */
   public Kind kind() {
     return kind;

@@ -10,7 +10,9 @@ import io.pageflux.examples.demo.DemoDestination;
 import io.pageflux.examples.demo.DemoSource;
 import io.pageflux.examples.image.ReceiveCommand;
 import io.pageflux.examples.image.SendCommand;
+import io.pageflux.examples.qemu.QemuInspectCommand;
 import io.pageflux.examples.qemu.QemuMigrateCommand;
+import io.pageflux.examples.qemu.RelayCommand;
 import java.time.Duration;
 import java.util.List;
 
@@ -41,6 +43,8 @@ public final class Main {
             new SendCommand(console),
             new ReceiveCommand(console),
             new InspectCommand(console),
+            new RelayCommand(console),
+            new QemuInspectCommand(console),
             new QemuMigrateCommand(console),
             new BenchCommand(console),
             new DemoSource(console),

@@ -129,7 +129,8 @@ class BadInputEndToEndTest {
   void aDestinationThatSpeaksSomethingElse() throws Exception {
     try (ServerSocket server = listen()) {
       Thread.ofVirtual().start(() -> answer(server, GARBAGE));
-      send(image, server.getLocalPort()).isFailure(1, "does not speak Pageflux", "HTTP");
+      send(image, server.getLocalPort())
+          .isFailure(1, "127.0.0.1:" + server.getLocalPort(), "does not speak Pageflux", "HTTP");
     }
   }
 
@@ -218,6 +219,11 @@ class BadInputEndToEndTest {
     assertThat(result.exitCode()).isEqualTo(1);
     assertThat(result.err()).isEmpty();
     assertThat(result.out().getLast()).startsWith("error: ");
+    Cli.run("qemu-inspect", folder.toString()).isFailure(1, "is a folder");
+    Cli.Result qemu = Cli.run("qemu-inspect", garbage.toString());
+    assertThat(qemu.exitCode()).isEqualTo(1);
+    assertThat(qemu.err()).isEmpty();
+    assertThat(qemu.out().getLast()).startsWith("error: ").contains("no QEMU migration stream");
   }
 
   @Test
@@ -229,7 +235,7 @@ class BadInputEndToEndTest {
 
   @Test
   void helpAndVersionGoToStandardOutput() throws Exception {
-    for (String command : new String[] {"demo", "send", "receive", "inspect"}) {
+    for (String command : new String[] {"demo", "send", "receive", "inspect", "qemu-inspect"}) {
       Cli.Result help = Cli.run(command, "--help");
       assertThat(help.exitCode()).isZero();
       assertThat(help.err()).isEmpty();

@@ -74,6 +74,19 @@ class ImageEndToEndTest {
     }
   }
 
+  @Test
+  void whatIsSentCanBeCapturedAndInspected() throws Exception {
+    Path capture = folder.resolve("capture");
+    try (Cli receiver = receive();
+        Cli sender = send(receiver, "--capture=" + capture)) {
+      assertThat(sender.result().exitCode()).isZero();
+      assertThat(receiver.result().exitCode()).isZero();
+    }
+    Cli.Result inspected = Cli.run("inspect", capture.toString());
+    assertThat(inspected.exitCode()).as("%s", inspected).isZero();
+    assertThat(inspected.stdout()).contains("HELLO", "LAYOUT", "ROUND_BEGIN", "COMMIT");
+  }
+
   private static void assertShapeOfQemus(JsonNode json) {
     assertThat(json.path("status").asText()).isEqualTo("completed");
     assertThat(json.properties())

@@ -1,5 +1,6 @@
 package io.pageflux.migration;
 
+import io.pageflux.channel.MigrationText;
 import io.pageflux.migration.OutgoingSpec.LimitPolicy;
 import java.time.Duration;
 

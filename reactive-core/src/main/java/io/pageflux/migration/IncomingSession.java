@@ -2,6 +2,10 @@ package io.pageflux.migration;
 
 import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
+import io.pageflux.channel.MadeConnection;
+import io.pageflux.channel.MigrationText;
+import io.pageflux.channel.RecordDecompressor;
+import io.pageflux.channel.WireChannel;
 import io.pageflux.codec.DeltaDecoder;
 import io.pageflux.codec.PageLoader;
 import io.pageflux.memory.GuestMemory;
@@ -124,7 +128,7 @@ final class IncomingSession {
                             Conversation::fail,
                             conversation -> conversation.fail(cancelled()))),
             this::close)
-        .onErrorMap(MigrationRun::asMigrationException)
+        .onErrorMap(MigrationException::ofAny)
         .doOnError(this::failed)
         .doFinally(signal -> line.close())
         .doOnSubscribe(s -> status(MigrationStatus.SETUP));
@@ -153,7 +157,7 @@ final class IncomingSession {
   }
 
   private void failed(Throwable e) {
-    MigrationException reason = MigrationRun.asMigrationException(e);
+    MigrationException reason = MigrationException.ofAny(e);
     boolean cancelled = reason.kind() == Kind.CANCELLED && !reason.isFromPeer();
     MigrationStatus status = cancelled ? MigrationStatus.CANCELLED : MigrationStatus.FAILED;
     statistics.ended(status, MigrationText.of(reason), now());
@@ -209,7 +213,7 @@ final class IncomingSession {
 
     private void end(Throwable e) {
       if (ruleOutStart()) {
-        outcome.tryEmitError(MigrationRun.asMigrationException(e));
+        outcome.tryEmitError(MigrationException.ofAny(e));
       }
       // Else it is too late: what matters is whether the guest starts, and that will be heard.
     }
@@ -298,7 +302,7 @@ final class IncomingSession {
           new WireRecord.Hello(
               WireLimits.VERSION,
               WireLimits.VERSION,
-              Feature.all(),
+              Feature.migration(),
               0,
               theirs.session(),
               theirs.channel(),
@@ -464,7 +468,7 @@ final class IncomingSession {
     }
 
     Mono<Void> fail(Throwable e) {
-      MigrationException reason = MigrationRun.asMigrationException(e);
+      MigrationException reason = MigrationException.ofAny(e);
       watches.dispose();
       statistics.received(channel.bytesRead());
       return channel.hangUp(reason, ruleOutStart() && !reason.isFromPeer());

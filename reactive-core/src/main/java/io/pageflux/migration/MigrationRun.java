@@ -1,6 +1,5 @@
 package io.pageflux.migration;
 
-import io.pageflux.MigrationException;
 import reactor.core.Disposable;
 import reactor.core.publisher.Flux;
 import reactor.core.publisher.FluxSink;
@@ -58,16 +57,6 @@ final class MigrationRun {
         .ofType(MigrationEvent.Completed.class)
         .map(MigrationEvent.Completed::info)
         .single();
-  }
-
-  /** Any failure as a migration's failure: whatever else is thrown is a fault of a part of it. */
-  static MigrationException asMigrationException(Throwable e) {
-    return e instanceof MigrationException known
-        ? known
-        : MigrationException.of(
-            MigrationException.Kind.INTERNAL,
-            e.getMessage() == null ? e.toString() : e.getMessage(),
-            e);
   }
 
   /** Where a session puts its events; progress is left out while nobody asks for it. */

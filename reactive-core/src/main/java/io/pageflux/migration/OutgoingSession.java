@@ -2,6 +2,9 @@ package io.pageflux.migration;
 
 import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
+import io.pageflux.channel.MadeConnection;
+import io.pageflux.channel.MigrationText;
+import io.pageflux.channel.WireChannel;
 import io.pageflux.memory.MemoryPages;
 import io.pageflux.migration.OutgoingStatistics.Kinds;
 import io.pageflux.operator.BandwidthLimit;
@@ -127,14 +130,14 @@ final class OutgoingSession {
   }
 
   private Throwable withWhereabouts(Throwable e) {
-    MigrationException reason = MigrationRun.asMigrationException(e);
+    MigrationException reason = MigrationException.ofAny(e);
     return whereabouts.isEmpty()
         ? reason
         : MigrationException.of(reason.kind(), MigrationText.of(reason) + whereabouts, reason);
   }
 
   private void failed(Throwable e) {
-    MigrationException reason = MigrationRun.asMigrationException(e);
+    MigrationException reason = MigrationException.ofAny(e);
     boolean cancelled = reason.kind() == Kind.CANCELLED && !reason.isFromPeer();
     MigrationStatus status = cancelled ? MigrationStatus.CANCELLED : MigrationStatus.FAILED;
     statistics.ended(status, MigrationText.of(reason), now());
@@ -182,7 +185,7 @@ final class OutgoingSession {
     }
 
     private void end(Throwable e) {
-      MigrationException reason = MigrationRun.asMigrationException(e);
+      MigrationException reason = MigrationException.ofAny(e);
       if (handOver.isTaken()) {
         return; // Whatever it is, the guest runs at the destination.
       }
@@ -472,7 +475,7 @@ final class OutgoingSession {
 
     /** Cleans up after a failure: first the guest, then the peer. */
     Mono<Void> fail(Throwable e) {
-      MigrationException reason = MigrationRun.asMigrationException(e);
+      MigrationException reason = MigrationException.ofAny(e);
       watches.dispose();
       statistics.transferred(channel.bytesWritten());
       return Mono.defer(this::keepGuest)

@@ -2,6 +2,7 @@ package io.pageflux.migration;
 
 import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
+import io.pageflux.channel.MigrationText;
 import java.time.Duration;
 import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;

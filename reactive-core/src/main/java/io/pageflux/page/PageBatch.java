@@ -208,7 +208,9 @@ public final class PageBatch {
         switch (kind) {
           case ZERO -> length == 0;
           case RAW -> length == block.pageSizeBytes();
-          case DELTA -> length > 0 && length < block.pageSizeBytes();
+          // As long as the page is no use, but QEMU sends such, and they are to be passed on as
+          // they are.
+          case DELTA -> length > 0 && length <= block.pageSizeBytes();
         };
     if (!fits) {
       throw new IllegalArgumentException(

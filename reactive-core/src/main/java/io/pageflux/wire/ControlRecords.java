@@ -23,6 +23,7 @@ final class ControlRecords {
               + layout.layout().blocks().size()
                   * (RecordType.Sizes.BLOCK + RamBlockLayout.MAX_NAME_BYTES);
       case WireRecord.DeviceState state -> state.bytes().length;
+      case WireRecord.Stream stream -> stream.bytes().length;
       default -> RecordType.of(record).maxBodyBytes();
     };
   }
@@ -50,6 +51,7 @@ final class ControlRecords {
       case WireRecord.RoundAck ack -> out.putInt(ack.round()).putInt(0).putLong(ack.pages());
       case WireRecord.Progress progress -> out.putLong(progress.bytes()).putLong(progress.pages());
       case WireRecord.DeviceState state -> out.put(state.bytes());
+      case WireRecord.Stream stream -> out.put(stream.bytes());
       case WireRecord.End end -> out.putLong(end.pages()).putLong(end.deviceStateBytes());
       case WireRecord.Prepared prepared -> out.putLong(prepared.pages());
       case WireRecord.Failure failure -> {
@@ -59,7 +61,8 @@ final class ControlRecords {
       case WireRecord.Ready _,
           WireRecord.Commit _,
           WireRecord.Running _,
-          WireRecord.KeepAlive _ -> {}
+          WireRecord.KeepAlive _,
+          WireRecord.StreamEnd _ -> {}
       case WireRecord.Pages _ -> throw new IllegalArgumentException("no control record");
     }
   }
@@ -130,6 +133,8 @@ final class ControlRecords {
                     MigrationException.Kind.ofCode(body.u16("the kind")),
                     readText(body, "the message"));
             case KEEP_ALIVE -> new WireRecord.KeepAlive();
+            case STREAM -> new WireRecord.Stream(body.bytes(bodyBytes, "the stream"));
+            case STREAM_END -> new WireRecord.StreamEnd();
             case PAGES -> throw new IllegalStateException("pages are read elsewhere");
           };
       body.end();

@@ -7,7 +7,11 @@ public enum Feature {
   /** Delta pages: XBZRLE as in QEMU. */
   XBZRLE(0),
   /** Batches whose contents are one zstd frame. */
-  ZSTD(1);
+  ZSTD(1),
+  /**
+   * A relay: the stream of another protocol passes through, with only its pages taken out of it.
+   */
+  RELAY(2);
 
   private final int bit;
 
@@ -32,6 +36,11 @@ public enum Feature {
       all |= feature.mask();
     }
     return all;
+  }
+
+  /** {@return the bits of the features that a migration of a {@code GuestMemory} may use} */
+  public static long migration() {
+    return XBZRLE.mask() | ZSTD.mask();
   }
 
   /**

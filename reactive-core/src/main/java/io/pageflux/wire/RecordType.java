@@ -20,7 +20,9 @@ enum RecordType {
   COMMIT(12, 0),
   RUNNING(13, 0),
   FAILURE(14, Sizes.FAILURE, Sizes.FAILURE + WireLimits.MAX_TEXT_BYTES),
-  KEEP_ALIVE(15, 0);
+  KEEP_ALIVE(15, 0),
+  STREAM(16, 1, WireLimits.MAX_STREAM_PIECE_BYTES),
+  STREAM_END(17, 0);
 
   /** Sizes of the parts of records in bytes. */
   static final class Sizes {
@@ -115,6 +117,8 @@ enum RecordType {
       case WireRecord.Running _ -> RUNNING;
       case WireRecord.Failure _ -> FAILURE;
       case WireRecord.KeepAlive _ -> KEEP_ALIVE;
+      case WireRecord.Stream _ -> STREAM;
+      case WireRecord.StreamEnd _ -> STREAM_END;
     };
   }
 }

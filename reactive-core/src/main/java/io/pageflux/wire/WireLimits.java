@@ -21,6 +21,9 @@ public final class WireLimits {
   /** The largest piece of device state. */
   public static final int MAX_DEVICE_STATE_PIECE_BYTES = 32 << 10;
 
+  /** The largest piece of a stream that passes through a relay. */
+  public static final int MAX_STREAM_PIECE_BYTES = 64 << 10;
+
   /** What this library calls itself in its first record. */
   public static final String SOFTWARE = "Pageflux 0.1";
 

@@ -183,11 +183,16 @@ public final class WirePrinter {
       case WireRecord.Progress progress ->
           "%d bytes taken, %d pages applied".formatted(progress.bytes(), progress.pages());
       case WireRecord.DeviceState state -> state.bytes().length + " bytes";
+      case WireRecord.Stream stream -> stream.bytes().length + " bytes";
       case WireRecord.End end ->
           "%d pages, %d bytes of device state".formatted(end.pages(), end.deviceStateBytes());
       case WireRecord.Prepared prepared -> prepared.pages() + " pages applied";
       case WireRecord.Failure failure -> failure.kind() + ": " + text(failure.message());
-      case WireRecord.Ready _, WireRecord.Commit _, WireRecord.Running _, WireRecord.KeepAlive _ ->
+      case WireRecord.Ready _,
+          WireRecord.Commit _,
+          WireRecord.Running _,
+          WireRecord.KeepAlive _,
+          WireRecord.StreamEnd _ ->
           "";
     };
   }

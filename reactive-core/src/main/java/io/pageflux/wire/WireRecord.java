@@ -282,6 +282,45 @@ public sealed interface WireRecord {
   /** The side is alive and has nothing to say. */
   record KeepAlive() implements WireRecord {}
 
+  /**
+   * A piece of the stream of another protocol that passes through a relay as it is.
+   *
+   * @param bytes the piece, 1 to {@link WireLimits#MAX_STREAM_PIECE_BYTES}
+   */
+  record Stream(byte[] bytes) implements WireRecord {
+
+    /**
+     * Checks the length. The array is not copied.
+     *
+     * @throws IllegalArgumentException if the piece is empty or too long
+     */
+    public Stream {
+      if (bytes.length == 0 || bytes.length > WireLimits.MAX_STREAM_PIECE_BYTES) {
+        throw new IllegalArgumentException(
+            "a piece of a stream has 1 to %d bytes, but this one has %d"
+                .formatted(WireLimits.MAX_STREAM_PIECE_BYTES, bytes.length));
+      }
+    }
+
+    @Override
+    public boolean equals(Object other) {
+      return other instanceof Stream that && Arrays.equals(bytes, that.bytes);
+    }
+
+    @Override
+    public int hashCode() {
+      return Arrays.hashCode(bytes);
+    }
+
+    @Override
+    public String toString() {
+      return "Stream[" + bytes.length + " bytes]";
+    }
+  }
+
+  /** The stream that passes through has ended here: its writer has closed it. */
+  record StreamEnd() implements WireRecord {}
+
   private static void requireRound(int round) {
     if (round < 1) {
       throw new IllegalArgumentException("rounds count from 1, but this one is " + round);

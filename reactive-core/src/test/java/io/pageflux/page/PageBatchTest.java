@@ -52,9 +52,15 @@ class PageBatchTest {
     refuse(4, PageKind.RAW, PAGE - 1);
     refuse(4, PageKind.ZERO, 1);
     refuse(4, PageKind.DELTA, 0);
-    refuse(4, PageKind.DELTA, PAGE);
+    refuse(4, PageKind.DELTA, PAGE + 1);
     refuse(4, PageKind.DELTA, -1);
     assertThat(batch.size()).isEqualTo(1);
+  }
+
+  @Test
+  void aDeltaMayBeAsLongAsItsPage() {
+    batch.append(4, PageKind.DELTA, PAGE);
+    assertThat(batch.length(0)).isEqualTo(PAGE);
   }
 
   private void refuse(long page, PageKind kind, int length) {

@@ -40,7 +40,7 @@ final class GoldenStream {
         new WireRecord.Hello(
             1,
             1,
-            Feature.all(),
+            Feature.migration(),
             Feature.ZSTD.mask(),
             UUID.fromString("00112233-4455-6677-8899-aabbccddeeff"),
             0,
@@ -65,7 +65,9 @@ final class GoldenStream {
     stream.add(new WireRecord.End(4, 2)).add(new WireRecord.Prepared(4));
     stream.add(new WireRecord.Commit()).add(new WireRecord.Running());
     stream.add(new WireRecord.Failure(MigrationException.Kind.TIMEOUT, "späte Antwort"));
-    return stream.add(new WireRecord.KeepAlive());
+    stream.add(new WireRecord.KeepAlive());
+    stream.add(new WireRecord.Stream(new byte[] {(byte) 0xbe, (byte) 0xef}));
+    return stream.add(new WireRecord.StreamEnd());
   }
 
   private static PageBatch batch(SlabPool pool) {

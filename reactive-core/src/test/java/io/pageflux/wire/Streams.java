@@ -142,7 +142,9 @@ final class Streams {
     stream.add(new WireRecord.End(13, 3)).add(new WireRecord.Prepared(13));
     stream.add(new WireRecord.Commit()).add(new WireRecord.Running());
     stream.add(new WireRecord.Failure(MigrationException.Kind.GUEST, "no wäy"));
-    return stream.add(new WireRecord.KeepAlive());
+    stream.add(new WireRecord.KeepAlive());
+    stream.add(new WireRecord.Stream(new byte[] {4, 5}));
+    return stream.add(new WireRecord.StreamEnd());
   }
 
   /** A record with right checksums, whatever its body is. */

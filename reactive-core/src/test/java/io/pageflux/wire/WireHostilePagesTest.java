@@ -9,6 +9,7 @@ import io.pageflux.MigrationException.Kind;
 import io.pageflux.page.SlabPool;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Objects;
 import java.util.Random;
 import org.junit.jupiter.api.AfterEach;
@@ -132,7 +133,7 @@ class WireHostilePagesTest {
   @Test
   void lengthsThatContradictThePagesAreRefused() {
     refuses("cannot be DELTA in 0 bytes", b -> b.lengths[0] = 0);
-    refuses("cannot be DELTA in 512 bytes", b -> b.lengths[0] = 512);
+    refuses("a delta's length is 513, but at most 512", b -> b.lengths[0] = 513);
     refuses("a delta's length is 4294967295, but at most 512", b -> b.lengths[0] = -1);
     refuses("the pages' contents have 551 bytes, but 552 were said", b -> b.lengths[0] = 39);
     refuses("4 bytes too many", b -> b.lengths = new int[] {40, 40});
@@ -174,7 +175,7 @@ class WireHostilePagesTest {
   @Test
   void whatWasNotAgreedUponIsRefused() {
     byte[] hello = new Streams.Builder().add(Streams.HELLO).bytes();
-    for (Feature missing : Feature.values()) {
+    for (Feature missing : List.of(Feature.XBZRLE, Feature.ZSTD)) {
       Body body = new Body();
       body.encoding = missing == Feature.ZSTD ? 1 : 0;
       byte[] record = Streams.sealed(RecordType.PAGES.code(), 0, 1, body.bytes());

@@ -187,7 +187,7 @@ class WireRoundTripTest {
     long a = random.nextLong() >>> random.nextInt(1, 64);
     long b = random.nextLong() >>> random.nextInt(1, 64);
     int round = 1 + random.nextInt(Integer.MAX_VALUE);
-    return switch (random.nextInt(13)) {
+    return switch (random.nextInt(15)) {
       case 0 -> new WireRecord.Ready();
       case 1 -> new WireRecord.RoundBegin(round, random.nextBoolean(), a);
       case 2 -> new WireRecord.RoundEnd(round, a >>> 2, b >>> 2, (a ^ b) >>> 2);
@@ -204,6 +204,12 @@ class WireRoundTripTest {
       case 9 -> new WireRecord.Running();
       case 10 -> new WireRecord.KeepAlive();
       case 11 -> hello(random);
+      case 12 -> new WireRecord.StreamEnd();
+      case 13 -> {
+        byte[] piece = new byte[1 + random.nextInt(WireLimits.MAX_STREAM_PIECE_BYTES)];
+        random.nextBytes(piece);
+        yield new WireRecord.Stream(piece);
+      }
       default -> {
         MigrationException.Kind[] kinds = MigrationException.Kind.values();
         yield new WireRecord.Failure(kinds[random.nextInt(kinds.length)], text(random, 900));

@@ -157,6 +157,12 @@ public final class SendCommand implements Callable<Integer> {
       description = "Write a report like QEMU's query-migrate; - is standard output.")
   private @Nullable String json;
 
+  @Option(
+      names = "--capture",
+      paramLabel = "FILE",
+      description = "Write what is sent into a file too, for 'pageflux inspect'.")
+  private @Nullable Path capture;
+
   /** Made with what it talks to. */
   public SendCommand(Console console) {
     this.console = console;
@@ -185,7 +191,10 @@ public final class SendCommand implements Callable<Integer> {
 
   private OutgoingSpec spec(GuestMemory memory, CommandGuest guest) {
     return OutgoingSpec.of(
-            memory, guest, TcpTransport.connector(TcpSpec.of(endpoint.host(), endpoint.port())))
+            memory,
+            guest,
+            CapturingConnector.of(
+                TcpTransport.connector(TcpSpec.of(endpoint.host(), endpoint.port())), capture))
         .withXbzrle(
             xbzrleCache.bytes() == 0
                 ? null

@@ -1,4 +1,4 @@
-/** The commands for QEMU. */
+/** The commands that have to do with QEMU. */
 @NullMarked
 package io.pageflux.examples.qemu;
 

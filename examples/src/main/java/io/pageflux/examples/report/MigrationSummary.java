@@ -67,11 +67,9 @@ public final class MigrationSummary {
     lines.add(
         entry(
             "memory",
-            "%s in pages of %d bytes, dirtied lately at %s"
+            "%s in pages of %d bytes%s"
                 .formatted(
-                    Bytes.text(ram.path("total").asLong()),
-                    pageSize,
-                    Bytes.rate(ram.path("dirty-pages-rate").asDouble() * pageSize))));
+                    Bytes.text(ram.path("total").asLong()), pageSize, dirtied(ram, pageSize))));
     lines.add(
         entry(
             "pages",
@@ -107,9 +105,17 @@ public final class MigrationSummary {
     lines.add(
         entry(
             "downtime",
-            "%s (expected %s)"
-                .formatted(millis(info.path("downtime")), millis(info.path("expected-downtime")))));
+            millis(info.path("downtime"))
+                + (info.path("expected-downtime").asLong() == 0
+                    ? ""
+                    : " (expected %s)".formatted(millis(info.path("expected-downtime"))))));
     return lines;
+  }
+
+  /** Only the source knows it. */
+  private static String dirtied(JsonNode ram, int pageSize) {
+    double rate = ram.path("dirty-pages-rate").asDouble();
+    return rate == 0 ? "" : ", dirtied lately at " + Bytes.rate(rate * pageSize);
   }
 
   private static String xbzrle(JsonNode xbzrle) {

@@ -1,16 +1,17 @@
-package io.pageflux.migration;
+package io.pageflux.channel;
 
 import io.pageflux.codec.ZstdBatchDecompressor;
 import io.pageflux.operator.OrderedParallelMap;
 import io.pageflux.wire.WireRecord;
 
 /** Decompresses batches in one thread. One that cannot be is as good as nothing said. */
-final class RecordDecompressor implements OrderedParallelMap.Worker<WireRecord> {
+public final class RecordDecompressor implements OrderedParallelMap.Worker<WireRecord> {
 
   private final ZstdBatchDecompressor zstd = new ZstdBatchDecompressor();
   private final WireChannel channel;
 
-  RecordDecompressor(WireChannel channel) {
+  /** Makes one for the records of a channel, which learns of what cannot be decompressed. */
+  public RecordDecompressor(WireChannel channel) {
     this.channel = channel;
   }
 
@@ -33,7 +34,7 @@ final class RecordDecompressor implements OrderedParallelMap.Worker<WireRecord> 
   }
 
   /** Gives back what a record holds that nobody will take. */
-  static void release(WireRecord record) {
+  public static void release(WireRecord record) {
     if (record instanceof WireRecord.Pages pages) {
       pages.batch().release();
     }

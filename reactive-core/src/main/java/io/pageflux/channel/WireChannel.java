@@ -1,4 +1,4 @@
-package io.pageflux.migration;
+package io.pageflux.channel;
 
 import io.pageflux.MigrationException;
 import io.pageflux.memory.RamLayout;
@@ -33,7 +33,7 @@ import reactor.util.concurrent.Queues;
  * <p><b>Memory bound:</b> batches are bounded by the session's pool; control records by {@value
  * #MAX_CONTROL_BACKLOG}, beyond which the peer does not read and the channel fails.
  */
-final class WireChannel {
+public final class WireChannel {
 
   private static final int MAX_CONTROL_BACKLOG = 1024;
 
@@ -76,7 +76,7 @@ final class WireChannel {
    *
    * @param onFailure learns of a fault in what the peer sends, at once
    */
-  WireChannel(
+  public WireChannel(
       Connection connection, Duration peerTimeout, Scheduler timer, Consumer<Throwable> onFailure) {
     this.connection = connection;
     this.onFailure = onFailure;
@@ -89,22 +89,22 @@ final class WireChannel {
     return timer.now(TimeUnit.NANOSECONDS);
   }
 
-  String peer() {
+  public String peer() {
     return connection.peer();
   }
 
   /** Bytes that were made of records so far. */
-  long bytesWritten() {
+  public long bytesWritten() {
     return bytesWritten;
   }
 
   /** Bytes that records were made of so far. */
-  long bytesRead() {
+  public long bytesRead() {
     return bytesRead;
   }
 
   /** From here on batches of pages are expected, and their bytes go to slabs of the pool. */
-  void expectPages(RamLayout layout, SlabPool pool, long features) {
+  public void expectPages(RamLayout layout, SlabPool pool, long features) {
     reader.expectPages(layout, pool, features);
   }
 
@@ -116,7 +116,7 @@ final class WireChannel {
    *     after its last record. Pages' batches are released when they were written
    * @param shaper limits the bandwidth
    */
-  Mono<Void> send(
+  public Mono<Void> send(
       Flux<WireRecord> script, Function<Flux<TransportBuffer>, Flux<TransportBuffer>> shaper) {
     Flux<WireRecord> data =
         new StoppableScript(
@@ -164,7 +164,7 @@ final class WireChannel {
   }
 
   /** Says something in between. May be called from any thread; nothing is sent after the end. */
-  void say(WireRecord record) {
+  public void say(WireRecord record) {
     if (controlBacklog.incrementAndGet() > MAX_CONTROL_BACKLOG) {
       controlBacklog.decrementAndGet();
       throw MigrationException.of(
@@ -176,11 +176,17 @@ final class WireChannel {
     }
   }
 
-  /** Says something that is worth saying only if nothing else waits to be said. */
-  void sayIfIdle(WireRecord record) {
-    if (controlBacklog.get() == 0) {
-      say(record);
+  /**
+   * Says something that is worth saying only if nothing else waits to be said.
+   *
+   * @return whether it was said
+   */
+  public boolean sayIfIdle(WireRecord record) {
+    if (controlBacklog.get() > 0) {
+      return false;
     }
+    say(record);
+    return true;
   }
 
   private void completeControl() {
@@ -191,7 +197,7 @@ final class WireChannel {
    * The peer's records. To be subscribed to once. Ends in error when the peer closes the
    * connection, for the session says when a conversation is over.
    */
-  Flux<WireRecord> receive() {
+  public Flux<WireRecord> receive() {
     return connection
         .receive()
         .doOnSubscribe(s -> receiving = true)
@@ -228,22 +234,27 @@ final class WireChannel {
       return record;
     } catch (RuntimeException e) {
       // No error of this flux: it would cancel the connection.
-      endOver(e);
+      endOver(e instanceof MigrationException fault ? ofPeer(fault) : e);
       return null;
     }
+  }
+
+  /** A fault of the stream, which the reader knows, and of whose stream, which it does not. */
+  private MigrationException ofPeer(MigrationException fault) {
+    return MigrationException.of(fault.kind(), peer() + ": " + MigrationText.of(fault), fault);
   }
 
   /**
    * Says that what the peer sent is at fault. The session learns of it, and nothing that the peer
    * sends is taken any more.
    */
-  void endOver(Throwable e) {
+  public void endOver(Throwable e) {
     over = true;
     onFailure.accept(e);
   }
 
   /** {@return whether what the peer sends is not taken any more} */
-  boolean isOver() {
+  public boolean isOver() {
     return over;
   }
 
@@ -251,7 +262,7 @@ final class WireChannel {
    * Does some work for which the peer has to wait. It is not listened to meanwhile, so it is not to
    * be blamed for its silence.
    */
-  Mono<Void> busy(Mono<Void> work) {
+  public Mono<Void> busy(Mono<Void> work) {
     return Mono.defer(
             () -> {
               busy = true;
@@ -270,7 +281,7 @@ final class WireChannel {
         reader.end();
       }
     } catch (MigrationException e) {
-      return e;
+      return ofPeer(e);
     }
     return MigrationException.of(
         MigrationException.Kind.TRANSPORT,
@@ -278,7 +289,7 @@ final class WireChannel {
   }
 
   /** Ends in error when the peer has said nothing for too long. Never completes. */
-  Mono<Void> watchPeer() {
+  public Mono<Void> watchPeer() {
     return ticks()
         .concatMap(
             tick ->
@@ -293,8 +304,8 @@ final class WireChannel {
   }
 
   /** Gives signs of life now and then. Never completes. */
-  Mono<Void> keepAlive() {
-    return ticks().doOnNext(tick -> sayIfIdle(new WireRecord.KeepAlive())).then();
+  public Mono<Void> keepAlive() {
+    return ticks().map(tick -> sayIfIdle(new WireRecord.KeepAlive())).then();
   }
 
   private Flux<Long> ticks() {
@@ -310,7 +321,7 @@ final class WireChannel {
    *
    * @param tell whether the peer is told; of no use if it was the peer who failed
    */
-  Mono<Void> hangUp(MigrationException reason, boolean tell) {
+  public Mono<Void> hangUp(MigrationException reason, boolean tell) {
     return Mono.defer(
         () -> {
           over = true;
@@ -326,7 +337,7 @@ final class WireChannel {
   }
 
   /** Says something after which nothing is said. */
-  void sayLast(WireRecord record) {
+  public void sayLast(WireRecord record) {
     try {
       say(record);
     } catch (MigrationException e) {
@@ -340,7 +351,7 @@ final class WireChannel {
    *
    * @param awaitPeer whether the peer cuts it first, having heard the last word
    */
-  Mono<Void> finish(boolean awaitPeer) {
+  public Mono<Void> finish(boolean awaitPeer) {
     return Mono.defer(
         () -> {
           completeControl();

@@ -1,14 +1,14 @@
-package io.pageflux.migration;
+package io.pageflux.channel;
 
 import java.time.Duration;
 
 /** Words for people. */
-final class MigrationText {
+public final class MigrationText {
 
   private MigrationText() {}
 
   /** A duration as people write it. */
-  static String of(Duration duration) {
+  public static String of(Duration duration) {
     long millis = duration.toMillis();
     if (millis < 1000) {
       return millis + " ms";
@@ -17,7 +17,7 @@ final class MigrationText {
   }
 
   /** What a failure says, or what it is if it says nothing. */
-  static String of(Throwable e) {
+  public static String of(Throwable e) {
     String message = e.getMessage();
     return message == null || message.isBlank() ? e.toString() : message;
   }

@@ -1,0 +1,163 @@
+package io.pageflux.examples.qemu;
+
+import io.pageflux.codec.XbzrleSpec;
+import io.pageflux.examples.cli.ByteSize;
+import io.pageflux.examples.cli.CodecChoice;
+import io.pageflux.examples.cli.Console;
+import io.pageflux.examples.cli.Endpoint;
+import io.pageflux.migration.CompressionSpec;
+import io.pageflux.qemu.relay.QemuRelay;
+import io.pageflux.qemu.relay.RelaySpec;
+import io.pageflux.transport.tcp.TcpSpec;
+import io.pageflux.transport.tcp.TcpTransport;
+import java.time.Duration;
+import java.util.OptionalInt;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.ITypeConverter;
+import picocli.CommandLine.Option;
+
+/** {@code pageflux qemu-relay}. */
+@Command(
+    name = "qemu-relay",
+    header = "Stand between two QEMUs, and make a slow link fast.",
+    description = {
+      "Two relays, one on each host: the source's QEMU migrates to 'qemu-relay source', which sends"
+          + " deltas and compressed pages to 'qemu-relay destination', which hands QEMU's own"
+          + " stream to the destination's QEMU. Neither QEMU knows of it.",
+      "Switch on the capability return-path in both QEMUs; leave multifd, postcopy-ram and compress"
+          + " off. In QEMU: migrate_set_parameter max-bandwidth 0, for the relay slows QEMU down"
+          + " to what the link carries."
+    })
+public final class RelayCommand {
+
+  /** Socket buffers towards QEMU: what waits in them is downtime. */
+  private static final int QEMU_BUFFER_BYTES = 256 << 10;
+
+  private final Console console;
+
+  /** Made with what it talks to. */
+  public RelayCommand(Console console) {
+    this.console = console;
+  }
+
+  @Command(name = "source", description = "The relay that the source's QEMU migrates to.")
+  int source(
+      @Option(
+              names = "--listen",
+              required = true,
+              paramLabel = "HOST:PORT",
+              description = "Where QEMU migrates to; PORT alone is on this host only.")
+          Endpoint listen,
+      @Option(
+              names = "--connect",
+              required = true,
+              paramLabel = "HOST:PORT",
+              description = "Where the relay of the destination listens.")
+          Endpoint connect,
+      @Option(
+              names = "--compress",
+              paramLabel = "CODEC",
+              defaultValue = "zstd:1",
+              converter = CompressionConverter.class,
+              description = "zstd:LEVEL, or none (${DEFAULT-VALUE}).")
+          OptionalInt compression,
+      @Option(
+              names = "--workers",
+              paramLabel = "N",
+              defaultValue = "2",
+              description = "How many threads compress (${DEFAULT-VALUE}).")
+          int workers,
+      @Option(
+              names = "--xbzrle-cache",
+              paramLabel = "SIZE",
+              defaultValue = "all",
+              converter = CacheConverter.class,
+              description =
+                  "Memory for sending deltas of pages: a size, off, or all, which keeps a copy of"
+                      + " every page that was sent (${DEFAULT-VALUE}).")
+          ByteSize cache,
+      @Option(
+              names = "--peer-timeout",
+              paramLabel = "DURATION",
+              defaultValue = "15s",
+              description = "How long the other relay may be silent (${DEFAULT-VALUE}).")
+          Duration peerTimeout,
+      @Option(names = "--once", description = "Exit after one migration.") boolean once) {
+    RelaySpec spec =
+        RelaySpec.DEFAULT
+            .withCompression(
+                compression.isEmpty() ? null : new CompressionSpec(compression.getAsInt(), workers))
+            .withXbzrle(
+                cache.bytes() == 0 ? null : XbzrleSpec.DEFAULT.withCacheBytes(cache.bytes()))
+            .withPeerTimeout(peerTimeout);
+    TcpSpec qemu = TcpSpec.of(listen.host(), listen.port()).withSocketBuffers(0, QEMU_BUFFER_BYTES);
+    return new RelayRunner(console, once, "QEMU", "migrate tcp:%s")
+        .run(
+            TcpTransport.listen(qemu),
+            acceptor ->
+                QemuRelay.source(
+                    spec,
+                    acceptor,
+                    TcpTransport.connector(TcpSpec.of(connect.host(), connect.port()))));
+  }
+
+  @Command(name = "destination", description = "The relay that hands the stream to QEMU.")
+  int destination(
+      @Option(
+              names = "--listen",
+              required = true,
+              paramLabel = "HOST:PORT",
+              description =
+                  "Where the source's relay connects to; PORT alone is on this host only.")
+          Endpoint listen,
+      @Option(
+              names = "--connect",
+              required = true,
+              paramLabel = "HOST:PORT",
+              description = "Where QEMU waits: its -incoming tcp:HOST:PORT.")
+          Endpoint connect,
+      @Option(
+              names = "--workers",
+              paramLabel = "N",
+              defaultValue = "2",
+              description = "How many threads decompress (${DEFAULT-VALUE}).")
+          int workers,
+      @Option(
+              names = "--peer-timeout",
+              paramLabel = "DURATION",
+              defaultValue = "15s",
+              description = "How long the other relay may be silent (${DEFAULT-VALUE}).")
+          Duration peerTimeout,
+      @Option(names = "--once", description = "Exit after one migration.") boolean once) {
+    RelaySpec spec =
+        RelaySpec.DEFAULT
+            .withCompression(new CompressionSpec(1, workers))
+            .withPeerTimeout(peerTimeout);
+    TcpSpec qemu =
+        TcpSpec.of(connect.host(), connect.port()).withSocketBuffers(QEMU_BUFFER_BYTES, 0);
+    return new RelayRunner(console, once, "the source's relay", "%s")
+        .run(
+            TcpTransport.listen(TcpSpec.of(listen.host(), listen.port())),
+            acceptor -> QemuRelay.destination(spec, acceptor, TcpTransport.connector(qemu)));
+  }
+
+  /** Reads {@code --compress}. */
+  static final class CompressionConverter implements ITypeConverter<OptionalInt> {
+    @Override
+    public OptionalInt convert(String value) {
+      return CodecChoice.parseCompression(value);
+    }
+  }
+
+  /** Reads {@code --xbzrle-cache}: 0 stands for off. */
+  static final class CacheConverter implements ITypeConverter<ByteSize> {
+    @Override
+    public ByteSize convert(String value) {
+      return switch (value.toLowerCase(java.util.Locale.ROOT)) {
+        case "off" -> new ByteSize(0);
+        case "all" -> new ByteSize(1L << 40);
+        default -> ByteSize.parse(value);
+      };
+    }
+  }
+}

@@ -1,0 +1,300 @@
+package io.pageflux.qemu.relay;
+
+import io.pageflux.MigrationException;
+import io.pageflux.MigrationException.Kind;
+import io.pageflux.codec.XbzrleEncoder;
+import io.pageflux.codec.XbzrleSpec;
+import io.pageflux.codec.ZstdBatchCompressor;
+import io.pageflux.memory.RamLayout;
+import io.pageflux.migration.CompressionSpec;
+import io.pageflux.operator.OrderedParallelMap;
+import io.pageflux.page.PageBatch;
+import io.pageflux.page.PageKind;
+import io.pageflux.page.SlabPool;
+import io.pageflux.qemu.stream.QemuElement;
+import io.pageflux.qemu.stream.QemuStreams;
+import io.pageflux.transport.Connection;
+import io.pageflux.transport.TransportBuffer;
+import io.pageflux.wire.WireRecord;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.UUID;
+import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
+import reactor.core.publisher.Flux;
+import reactor.core.publisher.FluxSink;
+import reactor.core.publisher.Mono;
+import reactor.core.publisher.Sinks;
+import reactor.core.scheduler.Scheduler;
+
+/** The relay at the source: takes QEMU's stream apart. */
+final class RelaySource extends RelayLink {
+
+  /** The most of the return path that may wait for QEMU to read it. QEMU's messages are short. */
+  private static final int MAX_RETURN_BACKLOG_BYTES = 1 << 20;
+
+  private final Connection qemu;
+  private final Scheduler threads;
+  private final SlabPool pool;
+  private final WireRecord.Hello hello = hello(UUID.randomUUID());
+  private final RelayWindow window = new RelayWindow();
+  private final Sinks.One<WireRecord.Hello> answer = Sinks.one();
+  private final Sinks.Many<TransportBuffer> toQemu = Sinks.many().unicast().onBackpressureBuffer();
+  private int returnBacklogBytes; // guarded by toQemu
+
+  // Only where QEMU's stream is read.
+  private @Nullable XbzrleEncoder encoder;
+  private boolean layoutSeen;
+  private int pass;
+  private int lastBlock;
+  private long lastPage = -1;
+
+  RelaySource(
+      RelaySpec spec,
+      Connection qemu,
+      Connection peer,
+      Scheduler threads,
+      Mono<Void> stop,
+      FluxSink<RelayInfo> progress) {
+    super(spec, peer, stop, progress);
+    this.qemu = qemu;
+    this.threads = threads;
+    this.pool = new SlabPool(spec.slabs(), spec.geometry());
+  }
+
+  @Override
+  void begin() {
+    attend(channel.receive().doOnNext(this::heard).then());
+    attend(channel.send(script(), Function.identity()));
+    attendSending(qemu, toQemu.asFlux());
+  }
+
+  private Flux<WireRecord> script() {
+    return Flux.concat(
+        Flux.just(hello),
+        answer.asMono().thenMany(Flux.defer(this::stream)),
+        // What is said after the end are signs of life.
+        Mono.<WireRecord>fromRunnable(this::streamEnded),
+        Flux.never());
+  }
+
+  private Flux<WireRecord> stream() {
+    Flux<TransportBuffer> bytes =
+        qemu.receive().doOnNext(buffer -> statistics.qemuBytes(buffer.bytes().remaining()));
+    return QemuStreams.read(bytes, pool, spec.pageSizeBytes())
+        .concatMapIterable(this::records, 1)
+        .concatWith(Mono.fromSupplier(WireRecord.StreamEnd::new))
+        .transform(compress())
+        .concatMap(this::paced, 0)
+        .doOnDiscard(QemuElement.class, QemuElement::release)
+        .doOnDiscard(WireRecord.Pages.class, pages -> pages.batch().release());
+  }
+
+  /** What of QEMU's stream goes to the other relay, and as what. */
+  private List<WireRecord> records(QemuElement element) {
+    List<WireRecord> records = new ArrayList<>(2);
+    switch (element) {
+      case QemuElement.Pages pages -> addPages(pages.batch(), records);
+      case QemuElement.RamBlocks blocks -> {
+        records.add(layout(blocks));
+        addPieces(blocks.raw(), records);
+      }
+      default -> addPieces(element.raw(), records);
+    }
+    return records;
+  }
+
+  private WireRecord layout(QemuElement.RamBlocks blocks) {
+    if (layoutSeen) {
+      throw MigrationException.of(
+          Kind.PROTOCOL,
+          "QEMU's stream lists its RAM blocks twice, the second time at byte " + blocks.offset());
+    }
+    layoutSeen = true;
+    RamLayout layout = blocks.layout().toRamLayout(blocks.pageSizeBytes());
+    XbzrleSpec xbzrle = spec.xbzrle();
+    if (xbzrle != null) {
+      long guestBytes = Long.highestOneBit(2 * layout.totalBytes() - 1);
+      encoder =
+          new XbzrleEncoder(
+              layout, xbzrle.withCacheBytes(Math.min(xbzrle.cacheBytes(), guestBytes)));
+      encoder.beginRound(0, true, false);
+    }
+    return new WireRecord.Layout(layout, spec.geometry());
+  }
+
+  private void addPages(PageBatch batch, List<WireRecord> records) {
+    int pages = batch.size();
+    try {
+      encode(batch);
+    } catch (RuntimeException e) {
+      batch.release();
+      throw e;
+    }
+    statistics.batch(batch, pages - batch.size());
+    if (batch.isEmpty()) {
+      batch.release();
+    } else {
+      records.add(new WireRecord.Pages(batch));
+    }
+  }
+
+  private void encode(PageBatch batch) {
+    XbzrleEncoder deltas = encoder;
+    if (deltas == null) {
+      return;
+    }
+    if (batch.count(PageKind.DELTA) > 0) {
+      // QEMU makes deltas itself. From here on what we remember is not what the destination has.
+      deltas.close();
+      encoder = null;
+      return;
+    }
+    notePass(deltas, batch);
+    deltas.encode(batch);
+  }
+
+  /** QEMU goes through its pages in order, over and over: going back is another pass. */
+  private void notePass(XbzrleEncoder deltas, PageBatch batch) {
+    int block = batch.blockIndex();
+    if (block < lastBlock || block == lastBlock && batch.page(0) <= lastPage) {
+      pass++;
+      deltas.beginRound(pass, false, false);
+    }
+    lastBlock = block;
+    lastPage = batch.page(batch.size() - 1);
+  }
+
+  private Function<Flux<WireRecord>, Flux<WireRecord>> compress() {
+    CompressionSpec compression = spec.compression();
+    if (compression == null) {
+      return Function.identity();
+    }
+    return OrderedParallelMap.of(
+        compression.workers(),
+        2 * compression.workers(),
+        threads,
+        () -> new Compressor(compression.level()),
+        record -> record instanceof WireRecord.Pages pages && pages.batch().storedBytes() > 0,
+        record -> {
+          if (record instanceof WireRecord.Pages pages) {
+            pages.batch().release();
+          }
+        });
+  }
+
+  /** Holds back what comes after a record while the window is full. */
+  private Flux<WireRecord> paced(WireRecord record) {
+    Mono<Void> room = window.sent(RelayRecords.bytes(record), now());
+    return room == null ? Flux.just(record) : Flux.just(record).concatWith(room.then(Mono.empty()));
+  }
+
+  private void heard(WireRecord record) {
+    if (channel.isOver()) {
+      return;
+    }
+    try {
+      take(record);
+    } catch (RuntimeException e) {
+      channel.endOver(e);
+    }
+  }
+
+  private void take(WireRecord record) {
+    switch (record) {
+      case WireRecord.Hello theirs -> {
+        requireRelay(hello, theirs);
+        if (answer.tryEmitValue(theirs).isFailure()) {
+          throw outOfTurn(record);
+        }
+      }
+      case WireRecord.Progress progress -> {
+        if (!window.passedOn(progress.pages(), now())) {
+          throw MigrationException.of(
+              Kind.PROTOCOL,
+              "%s has passed on %d records, it says, which is not possible"
+                  .formatted(channel.peer(), progress.pages()));
+        }
+      }
+      case WireRecord.Stream piece -> returnToQemu(piece.bytes());
+      case WireRecord.StreamEnd end -> returnEnded();
+      case WireRecord.Failure failure ->
+          throw MigrationException.reportedByPeer(failure.kind(), failure.message());
+      case WireRecord.KeepAlive k -> {}
+      default -> throw outOfTurn(record);
+    }
+  }
+
+  private void returnToQemu(byte[] bytes) {
+    statistics.returned(bytes.length);
+    synchronized (toQemu) {
+      returnBacklogBytes += bytes.length;
+      if (returnBacklogBytes > MAX_RETURN_BACKLOG_BYTES) {
+        throw MigrationException.of(
+            Kind.TRANSPORT,
+            "%s does not read its return path: %d bytes wait"
+                .formatted(qemu.peer(), returnBacklogBytes));
+      }
+    }
+    toQemu.tryEmitNext(
+        new TransportBuffer(
+            ByteBuffer.wrap(bytes),
+            () -> {
+              synchronized (toQemu) {
+                returnBacklogBytes -= bytes.length;
+              }
+            }));
+  }
+
+  @Override
+  RelayInfo info() {
+    return statistics.info(channel.bytesWritten(), window.windowBytes(), now());
+  }
+
+  @Override
+  Mono<Void> finish() {
+    return super.finish().then(close());
+  }
+
+  @Override
+  Mono<Void> fail(Throwable e) {
+    // At once: to QEMU this is the loss of its destination, and its guest goes on.
+    return Mono.fromRunnable(qemu::dispose).then(super.fail(e)).then(close());
+  }
+
+  private Mono<Void> close() {
+    return Mono.fromRunnable(qemu::dispose)
+        .then(pool.closeWhenIdle().timeout(RelayRecords.RELEASE_TIMEOUT, timer))
+        .doFinally(
+            signal -> {
+              XbzrleEncoder deltas = encoder;
+              if (deltas != null) {
+                deltas.close();
+              }
+            });
+  }
+
+  /** Compresses batches in one thread. */
+  private static final class Compressor implements OrderedParallelMap.Worker<WireRecord> {
+
+    private final ZstdBatchCompressor zstd;
+
+    Compressor(int level) {
+      this.zstd = new ZstdBatchCompressor(level);
+    }
+
+    @Override
+    public WireRecord apply(WireRecord record) {
+      if (record instanceof WireRecord.Pages pages) {
+        zstd.compress(pages.batch());
+      }
+      return record;
+    }
+
+    @Override
+    public void close() {
+      zstd.close();
+    }
+  }
+}

@@ -1,0 +1,31 @@
+/**
+ * Two relays that stand between two QEMUs.
+ *
+ * <pre>
+ * QEMU ──► relay source ══ PAGES, STREAM ══► relay destination ──► QEMU
+ *      ◄──              ◄══ STREAM, PROGRESS ══                 ◄──
+ * </pre>
+ *
+ * <p>Neither QEMU knows of it: to each, its relay is the other QEMU. The source's relay takes the
+ * pages out of QEMU's stream, makes deltas of those that it has sent before, compresses them, and
+ * sends whatever is no page as it is, in its place; the destination's relay puts the stream
+ * together again. Device state, its description and the return path pass through untouched.
+ *
+ * <p><b>Who decides:</b> QEMU does, everything: when to stop the guest, when the migration is
+ * complete. Whatever goes wrong on the way, each relay closes the connection to its QEMU, and that
+ * is to QEMU what the loss of the other QEMU would be: the source goes on with its guest.
+ *
+ * <p><b>How fast the link is,</b> QEMU finds out from how fast its bytes are taken. So there must
+ * be little between the two QEMUs: every byte that waits on the way is one that the source believes
+ * to have arrived, and is downtime when the guest is stopped. The source's relay reads no more from
+ * QEMU than the destination's QEMU takes, but for a {@linkplain io.pageflux.qemu.relay.RelayWindow
+ * window} that is kept as small as the link allows.
+ *
+ * <p><b>Switch on the capability {@code return-path}</b> in both QEMUs. Without it a source
+ * believes that the migration is complete when its last byte was taken, be it by a relay; if a
+ * relay dies then, both guests stand still until somebody continues the source's.
+ */
+@NullMarked
+package io.pageflux.qemu.relay;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,61 @@
+package io.pageflux.qemu.testing;
+
+import java.io.File;
+import java.lang.annotation.ElementType;
+import java.lang.annotation.Retention;
+import java.lang.annotation.RetentionPolicy;
+import java.lang.annotation.Target;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.extension.ConditionEvaluationResult;
+import org.junit.jupiter.api.extension.ExecutionCondition;
+import org.junit.jupiter.api.extension.ExtendWith;
+import org.junit.jupiter.api.extension.ExtensionContext;
+
+/**
+ * A test that needs QEMU, and the Linux guest that {@code .ci/linux-guest} makes in the directory
+ * that the environment variable {@value #DIRECTORY} names.
+ *
+ * <p>Without them the test is skipped with a message, but fails if {@code PAGEFLUX_REQUIRE_QEMU} is
+ * 1.
+ */
+@Target({ElementType.TYPE, ElementType.METHOD})
+@Retention(RetentionPolicy.RUNTIME)
+@ExtendWith(RequiresLinuxGuest.Condition.class)
+public @interface RequiresLinuxGuest {
+
+  /** The environment variable that names the directory of vmlinuz and initrd. */
+  String DIRECTORY = "PAGEFLUX_LINUX_GUEST";
+
+  /** Looks for the guest's two files. */
+  final class Condition implements ExecutionCondition {
+
+    @Override
+    public ConditionEvaluationResult evaluateExecutionCondition(ExtensionContext context) {
+      String directory = System.getenv(DIRECTORY);
+      String message;
+      if (directory == null) {
+        message = "no Linux guest: .ci/linux-guest makes it, and " + DIRECTORY + " is to name it";
+      } else if (!Files.isReadable(Path.of(directory, "vmlinuz"))
+          || !Files.isReadable(Path.of(directory, "initrd"))) {
+        message = DIRECTORY + " names " + directory + ", which lacks vmlinuz or initrd";
+      } else if (!isOnPath("qemu-system-x86_64")) {
+        message = "qemu-system-x86_64 is not installed";
+      } else {
+        return ConditionEvaluationResult.enabled("the Linux guest is in " + directory);
+      }
+      if ("1".equals(System.getenv("PAGEFLUX_REQUIRE_QEMU"))) {
+        throw new IllegalStateException(message);
+      }
+      return ConditionEvaluationResult.disabled(message);
+    }
+
+    private static boolean isOnPath(String program) {
+      String path = System.getenv("PATH");
+      return path != null
+          && Stream.of(path.split(File.pathSeparator))
+              .anyMatch(directory -> Files.isExecutable(Path.of(directory, program)));
+    }
+  }
+}
