@@ -1,4 +1,4 @@
-package io.pageflux.migration;
+package io.pageflux.channel;
 
 import static org.assertj.core.api.Assertions.assertThat;
 

@@ -1,4 +1,4 @@
-package io.pageflux.migration;
+package io.pageflux.channel;
 
 import io.pageflux.wire.WireRecord;
 import java.util.concurrent.atomic.AtomicBoolean;
