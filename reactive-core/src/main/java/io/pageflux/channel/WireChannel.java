@@ -119,13 +119,13 @@ public final class WireChannel {
   public Mono<Void> send(
       Flux<WireRecord> script, Function<Flux<TransportBuffer>, Flux<TransportBuffer>> shaper) {
     Flux<WireRecord> data =
-        script
-            .onErrorResume(
+        new StoppableScript(
+            script.onErrorResume(
                 e -> {
                   onFailure.accept(e);
                   return Flux.never(); // the connection is still needed for the last word
-                })
-            .takeUntilOther(stopData.asMono());
+                }),
+            stopData.asMono());
     Flux<WireRecord> said = control.asFlux().doOnNext(r -> controlBacklog.decrementAndGet());
     Flux<TransportBuffer> buffers =
         Flux.merge(2, said, data)
