@@ -12,6 +12,7 @@ import io.pageflux.examples.image.ReceiveCommand;
 import io.pageflux.examples.image.SendCommand;
 import io.pageflux.examples.qemu.QemuInspectCommand;
 import io.pageflux.examples.qemu.QemuMigrateCommand;
+import io.pageflux.examples.qemu.QmpCommand;
 import io.pageflux.examples.qemu.RelayCommand;
 import java.time.Duration;
 import java.util.List;
@@ -46,6 +47,7 @@ public final class Main {
             new RelayCommand(console),
             new QemuInspectCommand(console),
             new QemuMigrateCommand(console),
+            new QmpCommand(console),
             new BenchCommand(console),
             new DemoSource(console),
             new DemoDestination(console)),
