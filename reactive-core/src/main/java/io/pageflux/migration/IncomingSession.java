@@ -101,10 +101,6 @@ final class IncomingSession {
     return timer.now(TimeUnit.NANOSECONDS);
   }
 
-  private static MigrationException cancelled() {
-    return MigrationException.of(Kind.CANCELLED, "the migration was cancelled");
-  }
-
   Mono<MigrationInfo> run() {
     Mono<Connection> accepting =
         // Hidden, it is a request that accepts: who has been stopped before takes none.
@@ -113,7 +109,7 @@ final class IncomingSession {
             .<Connection>flatMap(Acceptor::accept)
             .doOnNext(line::made)
             .takeUntilOther(stop)
-            .switchIfEmpty(Mono.error(IncomingSession::cancelled))
+            .switchIfEmpty(Mono.error(MigrationRun::cancelled))
             .doOnDiscard(Connection.class, Connection::dispose);
     return Mono.usingWhen(
             Mono.fromSupplier(
@@ -126,7 +122,7 @@ final class IncomingSession {
                             Conversation::listen,
                             Conversation::finish,
                             Conversation::fail,
-                            conversation -> conversation.fail(cancelled()))),
+                            conversation -> conversation.fail(MigrationRun.cancelled()))),
             this::close)
         .onErrorMap(MigrationException::ofAny)
         .doOnError(this::failed)
@@ -198,7 +194,7 @@ final class IncomingSession {
                     .then());
             watches.add(channel.watchPeer().subscribe(v -> {}, this::end));
             watches.add(channel.keepAlive().subscribe(v -> {}, this::end));
-            watches.add(stop.subscribe(v -> {}, this::end, () -> end(cancelled())));
+            watches.add(stop.subscribe(v -> {}, this::end, () -> end(MigrationRun.cancelled())));
             watches.add(
                 Flux.interval(spec.progressInterval(), timer)
                     .onBackpressureDrop()
@@ -435,7 +431,7 @@ final class IncomingSession {
     private void start(WireRecord.Commit commit) {
       require(Phase.AWAITING_COMMIT, commit);
       if (!start.compareAndSet(Start.OPEN, Start.STARTING)) {
-        throw cancelled();
+        throw MigrationRun.cancelled();
       }
       Mono.defer(spec.guest()::resume)
           .subscribeOn(Schedulers.boundedElastic())

@@ -1,5 +1,6 @@
 package io.pageflux.migration;
 
+import io.pageflux.MigrationException;
 import reactor.core.Disposable;
 import reactor.core.publisher.Flux;
 import reactor.core.publisher.FluxSink;
@@ -57,6 +58,11 @@ final class MigrationRun {
         .ofType(MigrationEvent.Completed.class)
         .map(MigrationEvent.Completed::info)
         .single();
+  }
+
+  /** What a session fails with that somebody has stopped. */
+  static MigrationException cancelled() {
+    return MigrationException.of(MigrationException.Kind.CANCELLED, "the migration was cancelled");
   }
 
   /** Where a session puts its events; progress is left out while nobody asks for it. */

@@ -113,7 +113,7 @@ final class OutgoingSession {
                             "no connection within " + MigrationText.of(spec.peerTimeout()))),
                 timer)
             .takeUntilOther(stop)
-            .switchIfEmpty(Mono.error(OutgoingSession::cancelled))
+            .switchIfEmpty(Mono.error(MigrationRun::cancelled))
             .doOnDiscard(Connection.class, Connection::dispose);
     return connecting.flatMap(
         connection ->
@@ -122,11 +122,7 @@ final class OutgoingSession {
                 Conversation::lead,
                 Conversation::finish,
                 Conversation::fail,
-                conversation -> conversation.fail(cancelled())));
-  }
-
-  private static MigrationException cancelled() {
-    return MigrationException.of(Kind.CANCELLED, "the migration was cancelled");
+                conversation -> conversation.fail(MigrationRun.cancelled())));
   }
 
   private Throwable withWhereabouts(Throwable e) {
@@ -170,7 +166,7 @@ final class OutgoingSession {
             attend(channel.send(script(), this::limitBandwidth));
             watches.add(channel.watchPeer().subscribe(v -> {}, this::end));
             watches.add(channel.keepAlive().subscribe(v -> {}, this::end));
-            watches.add(stop.subscribe(v -> {}, this::end, () -> end(cancelled())));
+            watches.add(stop.subscribe(v -> {}, this::end, () -> end(MigrationRun.cancelled())));
             watches.add(
                 Flux.interval(spec.progressInterval(), timer)
                     .onBackpressureDrop()
@@ -456,7 +452,9 @@ final class OutgoingSession {
     }
 
     private Flux<WireRecord> commit() {
-      return handOver.commit() ? Flux.just(new WireRecord.Commit()) : Flux.error(cancelled());
+      return handOver.commit()
+          ? Flux.just(new WireRecord.Commit())
+          : Flux.error(MigrationRun.cancelled());
     }
 
     private void completed() {

@@ -24,8 +24,9 @@ class RelayLinuxTest {
           + " [{'capability': 'return-path', 'state': true}]}}";
 
   /**
-   * Has QEMU stop the guest after few passes. QEMU 7.2 without KVM loses track of pages that a Linux
-   * writes while a migration goes on for several: also from QEMU to QEMU, without anything between.
+   * Has QEMU stop the guest after few passes. QEMU 7.2 without KVM loses track of pages that a
+   * Linux writes while a migration goes on for several: also from QEMU to QEMU, without anything
+   * between.
    */
   private static final String FEW_PASSES =
       "{'execute': 'migrate-set-parameters', 'arguments':"
