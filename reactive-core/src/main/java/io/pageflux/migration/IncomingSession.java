@@ -10,7 +10,6 @@ import io.pageflux.codec.DeltaDecoder;
 import io.pageflux.codec.PageLoader;
 import io.pageflux.memory.GuestMemory;
 import io.pageflux.memory.RamBlock;
-import io.pageflux.operator.OrderedParallelMap;
 import io.pageflux.page.BatchGeometry;
 import io.pageflux.page.PageBatch;
 import io.pageflux.page.SlabPool;
@@ -189,7 +188,7 @@ final class IncomingSession {
                 channel
                     .receive()
                     .doOnNext(this::count)
-                    .transform(decompress())
+                    .transform(RecordDecompressor.of(channel, spec.workers(), threads))
                     .concatMap(this::next, 0)
                     .then());
             watches.add(channel.watchPeer().subscribe(v -> {}, this::end));
@@ -233,16 +232,6 @@ final class IncomingSession {
       if (record instanceof WireRecord.Pages pages) {
         statistics.arrived(pages.batch());
       }
-    }
-
-    private Function<Flux<WireRecord>, Flux<WireRecord>> decompress() {
-      return OrderedParallelMap.of(
-          spec.workers(),
-          2 * spec.workers(),
-          threads,
-          () -> new RecordDecompressor(channel),
-          record -> record instanceof WireRecord.Pages pages && pages.batch().isCompressed(),
-          RecordDecompressor::release);
     }
 
     /** Takes the next record. {@return what has to be done before the one after it is taken} */

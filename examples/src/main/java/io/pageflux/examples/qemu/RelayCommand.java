@@ -2,9 +2,9 @@ package io.pageflux.examples.qemu;
 
 import io.pageflux.codec.XbzrleSpec;
 import io.pageflux.examples.cli.ByteSize;
-import io.pageflux.examples.cli.CodecChoice;
 import io.pageflux.examples.cli.Console;
 import io.pageflux.examples.cli.Endpoint;
+import io.pageflux.examples.image.SendCommand;
 import io.pageflux.migration.CompressionSpec;
 import io.pageflux.qemu.relay.QemuRelay;
 import io.pageflux.qemu.relay.RelaySpec;
@@ -33,6 +33,9 @@ public final class RelayCommand {
   /** Socket buffers towards QEMU: what waits in them is downtime. */
   private static final int QEMU_BUFFER_BYTES = 256 << 10;
 
+  /** More than any guest has. */
+  private static final long EVERYTHING = 1L << 40;
+
   private final Console console;
 
   /** Made with what it talks to. */
@@ -58,7 +61,7 @@ public final class RelayCommand {
               names = "--compress",
               paramLabel = "CODEC",
               defaultValue = "zstd:1",
-              converter = CompressionConverter.class,
+              converter = SendCommand.CompressionConverter.class,
               description = "zstd:LEVEL, or none (${DEFAULT-VALUE}).")
           OptionalInt compression,
       @Option(
@@ -141,21 +144,13 @@ public final class RelayCommand {
             acceptor -> QemuRelay.destination(spec, acceptor, TcpTransport.connector(qemu)));
   }
 
-  /** Reads {@code --compress}. */
-  static final class CompressionConverter implements ITypeConverter<OptionalInt> {
-    @Override
-    public OptionalInt convert(String value) {
-      return CodecChoice.parseCompression(value);
-    }
-  }
-
   /** Reads {@code --xbzrle-cache}: 0 stands for off. */
   static final class CacheConverter implements ITypeConverter<ByteSize> {
     @Override
     public ByteSize convert(String value) {
       return switch (value.toLowerCase(java.util.Locale.ROOT)) {
         case "off" -> new ByteSize(0);
-        case "all" -> new ByteSize(1L << 40);
+        case "all" -> new ByteSize(EVERYTHING);
         default -> ByteSize.parse(value);
       };
     }

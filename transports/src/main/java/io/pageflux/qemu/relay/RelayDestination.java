@@ -4,7 +4,6 @@ import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
 import io.pageflux.channel.MadeConnection;
 import io.pageflux.channel.RecordDecompressor;
-import io.pageflux.operator.OrderedParallelMap;
 import io.pageflux.page.BatchGeometry;
 import io.pageflux.page.PageBatch;
 import io.pageflux.page.SlabPool;
@@ -59,7 +58,7 @@ final class RelayDestination extends RelayLink {
     attend(
         channel
             .receive()
-            .transform(decompress())
+            .transform(RecordDecompressor.of(channel, spec.workers(), threads))
             .concatMap(this::next, 0)
             .doOnDiscard(WireRecord.Pages.class, pages -> pages.batch().release())
             .then());
@@ -67,16 +66,6 @@ final class RelayDestination extends RelayLink {
         Flux.interval(ACKNOWLEDGE_INTERVAL, timer)
             .onBackpressureDrop()
             .subscribe(tick -> acknowledge(), this::end));
-  }
-
-  private Function<Flux<WireRecord>, Flux<WireRecord>> decompress() {
-    return OrderedParallelMap.of(
-        spec.workers(),
-        2 * spec.workers(),
-        threads,
-        () -> new RecordDecompressor(channel),
-        record -> record instanceof WireRecord.Pages pages && pages.batch().isCompressed(),
-        RecordDecompressor::release);
   }
 
   private Mono<Void> next(WireRecord record) {
