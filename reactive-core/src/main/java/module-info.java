@@ -12,6 +12,7 @@ module io.pageflux.core {
 
   exports io.pageflux;
   exports io.pageflux.codec;
+  exports io.pageflux.convergence;
   exports io.pageflux.dirty;
   exports io.pageflux.memory;
   exports io.pageflux.migration;

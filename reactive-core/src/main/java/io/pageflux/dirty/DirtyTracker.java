@@ -50,6 +50,16 @@ public interface DirtyTracker extends AutoCloseable {
    */
   default void copied(int blockIndex, long page, MemorySegment slab, long offset) {}
 
+  /**
+   * {@return whether {@link #collect} reports nothing but what was written since the last time, and
+   * takes little time for it} Then it may be asked also while a round is under way, between two
+   * copies, to know in time how fast the guest writes. A tracker that compares would report the
+   * pages that the round has not come to yet.
+   */
+  default boolean collectsWithinRounds() {
+    return false;
+  }
+
   /** Stops tracking and frees what it took. The memory itself stays. May be called again. */
   @Override
   void close();

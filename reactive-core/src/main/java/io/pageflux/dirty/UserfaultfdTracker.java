@@ -56,6 +56,11 @@ final class UserfaultfdTracker implements DirtyTracker {
     return NAME;
   }
 
+  @Override
+  public boolean collectsWithinRounds() {
+    return true;
+  }
+
   private long mappedBytes(RamBlock block) {
     return block.sizeBytes() + machinePageBytes - 1 & -machinePageBytes;
   }

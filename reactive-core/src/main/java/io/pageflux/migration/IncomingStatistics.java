@@ -110,6 +110,8 @@ final class IncomingStatistics {
         Duration.ofNanos(workedFrom - beganNanos),
         downtime,
         Duration.ZERO,
+        Duration.ZERO,
+        0,
         new RamStatistics(
             received,
             Math.max(0, remainingBytes),
@@ -126,6 +128,7 @@ final class IncomingStatistics {
         new CompressionStatistics(batches, rawBatches, payloadBytes, storedBytes),
         "",
         rounds,
+        List.of(),
         errorDesc);
   }
 }

@@ -1,5 +1,7 @@
 package io.pageflux.migration;
 
+import io.pageflux.convergence.ConvergenceStep;
+
 /** What a migration tells of itself while it runs. */
 public sealed interface MigrationEvent {
 
@@ -20,6 +22,9 @@ public sealed interface MigrationEvent {
 
   /** How things are, now and then. Left out when the subscriber has not asked for more. */
   record Progress(MigrationInfo info) implements MigrationEvent {}
+
+  /** Something was done so that the migration ends, or went wrong with it. */
+  record Convergence(ConvergenceStep step) implements MigrationEvent {}
 
   /**
    * The guest is about to be paused for the last round.

@@ -1,6 +1,7 @@
 package io.pageflux.migration;
 
 import io.pageflux.codec.XbzrleCounters;
+import io.pageflux.convergence.ConvergenceStep;
 import io.pageflux.page.PageBatch;
 import io.pageflux.page.PageKind;
 import java.time.Duration;
@@ -16,6 +17,7 @@ import org.jspecify.annotations.Nullable;
 final class OutgoingStatistics {
 
   private static final long PERIOD_NANOS = 1_000_000_000;
+  private static final int MOST_STEPS = 1_000;
 
   private final long totalBytes;
   private final int pageSizeBytes;
@@ -30,6 +32,9 @@ final class OutgoingStatistics {
   private long endedNanos = -1;
   private Duration downtime = Duration.ZERO;
   private Duration expectedDowntime = Duration.ZERO;
+  private Duration downtimeLimit;
+  private int throttlePercent;
+  private final List<ConvergenceStep> steps = new ArrayList<>();
   private @Nullable String errorDesc;
 
   private long transferred;
@@ -44,6 +49,8 @@ final class OutgoingStatistics {
   private boolean periodEnded;
   private long syncCount;
   private long handledPages;
+  private long contentPages;
+  private long encodedPages;
 
   private long batches;
   private long rawBatches;
@@ -64,6 +71,7 @@ final class OutgoingStatistics {
     this.beganNanos = nowNanos;
     this.windowNanos = nowNanos;
     this.dirtyBytes = totalBytes;
+    this.downtimeLimit = spec.limits().downtimeLimit();
   }
 
   synchronized void status(MigrationStatus newStatus) {
@@ -105,6 +113,36 @@ final class OutgoingStatistics {
     dirtyBytes -= (long) batch.size() * batch.pageSizeBytes();
   }
 
+  /** Counts pages with contents among those that were read. */
+  synchronized void withoutZeros(PageBatch batch) {
+    contentPages += batch.size() - batch.count(PageKind.ZERO);
+  }
+
+  /** Counts pages that have to be sent. */
+  synchronized void changed(PageBatch batch) {
+    encodedPages += batch.size();
+  }
+
+  /** {@return pages that were read, were not zero, and had to be sent or not} */
+  synchronized long contentPages() {
+    return contentPages;
+  }
+
+  /** {@return pages that were read and do not have to be sent} */
+  synchronized long unchangedPages() {
+    return handledPages - encodedPages;
+  }
+
+  /**
+   * Counts a collection of dirty pages within a round, which is none of {@code dirty-sync-count}.
+   *
+   * @param newBytes bytes that are dirty and were not before
+   */
+  synchronized void collectedWithin(long newBytes, long found, long nowNanos) {
+    dirtyBytes += newBytes;
+    dirtied(found, nowNanos);
+  }
+
   /**
    * Counts a collection of dirty pages. Their rate is that of periods of a second at least, as in
    * QEMU, for two collections may follow one another at once; only the first may be shorter, so
@@ -116,6 +154,10 @@ final class OutgoingStatistics {
   synchronized void collected(long dirty, long found, long nowNanos) {
     dirtyBytes = dirty;
     syncCount++;
+    dirtied(found, nowNanos);
+  }
+
+  private void dirtied(long found, long nowNanos) {
     periodPages += found;
     long nanos = nowNanos - periodNanos;
     if (nanos >= PERIOD_NANOS || !periodEnded) {
@@ -136,6 +178,20 @@ final class OutgoingStatistics {
 
   synchronized void expected(Duration downtimeNow) {
     expectedDowntime = downtimeNow;
+  }
+
+  synchronized void downtimeLimit(Duration limit) {
+    downtimeLimit = limit;
+  }
+
+  synchronized void throttled(int percent) {
+    throttlePercent = percent;
+  }
+
+  synchronized void step(ConvergenceStep step) {
+    if (steps.size() < MOST_STEPS) {
+      steps.add(step);
+    }
   }
 
   synchronized void paused(long nowNanos) {
@@ -197,6 +253,8 @@ final class OutgoingStatistics {
         Duration.ofNanos((firstRoundNanos >= 0 ? firstRoundNanos : endNanos) - beganNanos),
         downtime,
         expectedDowntime,
+        downtimeLimit,
+        throttlePercent,
         new RamStatistics(
             transferred,
             Math.max(0, dirtyBytes),
@@ -215,6 +273,7 @@ final class OutgoingStatistics {
             : null,
         tracker,
         rounds,
+        steps,
         errorDesc);
   }
 }

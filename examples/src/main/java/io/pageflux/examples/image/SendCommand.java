@@ -2,6 +2,7 @@ package io.pageflux.examples.image;
 
 import io.pageflux.MigrationException;
 import io.pageflux.codec.XbzrleSpec;
+import io.pageflux.convergence.ConvergenceLimits.AtLimit;
 import io.pageflux.examples.cli.ByteRate;
 import io.pageflux.examples.cli.ByteSize;
 import io.pageflux.examples.cli.CliException;
@@ -205,10 +206,7 @@ public final class SendCommand implements Callable<Integer> {
         .withDowntimeLimit(downtimeLimit)
         .withMaxRounds(maxRounds)
         .withTimeout(timeout)
-        .withLimitPolicy(
-            onLimit == LimitAction.ABORT
-                ? OutgoingSpec.LimitPolicy.ABORT
-                : OutgoingSpec.LimitPolicy.SWITCH_OVER)
+        .withAtLimit(onLimit == LimitAction.ABORT ? AtLimit.ABORT : AtLimit.SWITCH_OVER)
         .withPeerTimeout(peerTimeout);
   }
 

@@ -2,6 +2,7 @@ package io.pageflux.examples.qemu;
 
 import io.pageflux.MigrationException;
 import io.pageflux.codec.XbzrleSpec;
+import io.pageflux.convergence.ConvergenceLimits.AtLimit;
 import io.pageflux.examples.cli.ByteRate;
 import io.pageflux.examples.cli.ByteSize;
 import io.pageflux.examples.cli.CliException;
@@ -206,10 +207,8 @@ public final class QemuMigrateCommand implements Callable<Integer> {
         .withDowntimeLimit(downtimeLimit)
         .withMaxRounds(maxRounds)
         .withTimeout(timeout)
-        .withLimitPolicy(
-            onLimit == SendCommand.LimitAction.ABORT
-                ? OutgoingSpec.LimitPolicy.ABORT
-                : OutgoingSpec.LimitPolicy.SWITCH_OVER);
+        .withAtLimit(
+            onLimit == SendCommand.LimitAction.ABORT ? AtLimit.ABORT : AtLimit.SWITCH_OVER);
   }
 
   /** Adds to a failure what it means for the guest: the source's QEMU knows. */
