@@ -392,6 +392,7 @@ final class OutgoingConversation {
     convergence.stop();
     return Mono.defer(this::keepGuest)
         .then(Mono.defer(this::liftThrottle))
+        .doOnSuccess(nothing -> events.emit(new MigrationEvent.Progress(info())))
         .then(Mono.defer(() -> channel.hangUp(reason, !reason.isFromPeer())));
   }
 

@@ -112,6 +112,23 @@ public final class MigrationSummary {
     return lines;
   }
 
+  /**
+   * {@return what was done so that the migration ended: when, what and why}
+   *
+   * @param info as {@link MigrationJson}
+   */
+  public static List<String> steps(JsonNode info) {
+    List<String> lines = new ArrayList<>();
+    for (JsonNode step : info.path("steps")) {
+      Duration at = Duration.ofNanos((long) (step.path("time").asDouble() * 1e6));
+      lines.add(
+          entry(
+              "at " + Durations.text(at),
+              step.path("what").asText() + ": " + step.path("why").asText()));
+    }
+    return lines;
+  }
+
   /** Only the source knows it. */
   private static String dirtied(JsonNode ram, int pageSize) {
     double rate = ram.path("dirty-pages-rate").asDouble();

@@ -2,6 +2,7 @@ package io.pageflux.examples.report;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import io.pageflux.examples.cli.Bytes;
+import io.pageflux.examples.cli.Durations;
 import java.io.PrintStream;
 import java.time.Duration;
 import java.util.Locale;
@@ -93,6 +94,14 @@ public final class ProgressDisplay {
     text.append("  round ").append(round);
     text.append("  ").append(Bytes.text(remaining)).append(" left");
     text.append("  ").append(Bytes.rate(ram.path("mbps").asDouble() * 1e6 / 8));
+    long expected = info.path("expected-downtime").asLong();
+    if (expected > 0) {
+      text.append("  pause ").append(Durations.text(Duration.ofMillis(expected)));
+    }
+    int throttled = info.path("cpu-throttle-percentage").asInt();
+    if (throttled > 0) {
+      text.append("  -").append(throttled).append(" %");
+    }
     return text.toString();
   }
 }
