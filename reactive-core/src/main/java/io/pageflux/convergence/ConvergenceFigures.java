@@ -35,7 +35,8 @@ public record ConvergenceFigures(
    * How fast things go: exponentially weighted averages, in which what was a second earlier counts
    * for half. 0 where nothing is known yet.
    *
-   * @param dirtyPagesPerSecond pages that the guest dirties
+   * @param dirtyPagesPerSecond pages that the guest dirties and that were not known to be dirty:
+   *     less than it writes, and ever less within a long round
    * @param pagesPerSecond pages that are got done with: acknowledged by the destination, or found
    *     to be unchanged
    * @param bytesPerSecond bytes of the wire that the destination acknowledged, not what a socket

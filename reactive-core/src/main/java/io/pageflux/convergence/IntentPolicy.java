@@ -45,6 +45,9 @@ public final class IntentPolicy implements ConvergencePolicy {
   private final LimitPolicy end;
   private final AutoConverge throttle;
   private final RampedDowntime ramp;
+  private int rounds;
+  private long remained;
+  private long remainedBefore;
 
   private IntentPolicy(Intent intent, ConvergenceLimits limits) {
     this.intent = intent;
@@ -101,6 +104,11 @@ public final class IntentPolicy implements ConvergencePolicy {
                       MigrationText.of(time), figures.rounds() + 1, figures.remainingPages()))
           : throttled(time, figures).orElseGet(IntentPolicy::goOn);
     }
+    if (figures.rounds() > rounds) { // else the limit was changed, and it is the same round
+      rounds = figures.rounds();
+      remainedBefore = remained;
+      remained = figures.remainingBytes();
+    }
     Optional<SwitchOver> ready = figures.ready();
     if (ready.isPresent()) {
       return ready.get();
@@ -118,12 +126,18 @@ public final class IntentPolicy implements ConvergencePolicy {
     return raised(time, figures).or(() -> throttled(time, figures)).orElseGet(IntentPolicy::goOn);
   }
 
-  /** {@return the downtime to expect after another round; none is longer than the one before} */
-  private static Duration afterAnother(ConvergenceFigures figures) {
-    double settled = figures.rates().pagesPerSecond();
-    double dirtied = figures.rates().dirtyPagesPerSecond();
-    double part = settled <= 0 ? 1 : Math.min(1, dirtied / settled);
-    return Duration.ofNanos((long) (figures.sendingTime().toNanos() * part))
+  /**
+   * {@return the downtime to expect after another round} None is longer than the round before; how
+   * much shorter, the last two rounds tell. After the first one, of which nothing was left out, it
+   * is how much of it was dirtied meanwhile.
+   */
+  private Duration afterAnother(ConvergenceFigures figures) {
+    ConvergenceFigures.Rates rates = figures.rates();
+    double part =
+        remainedBefore > 0
+            ? (double) figures.remainingBytes() / remainedBefore
+            : rates.dirtyPagesPerSecond() / Math.max(1, rates.pagesPerSecond());
+    return Duration.ofNanos((long) (figures.sendingTime().toNanos() * Math.min(1, part)))
         .plus(figures.downtime().fixed());
   }
 
