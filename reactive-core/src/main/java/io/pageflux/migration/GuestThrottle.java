@@ -5,11 +5,13 @@ import io.pageflux.MigrationException.Kind;
 import io.pageflux.channel.MigrationText;
 import java.time.Duration;
 import java.util.concurrent.TimeoutException;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import reactor.core.publisher.Mono;
 import reactor.core.publisher.Sinks;
 import reactor.core.scheduler.Scheduler;
 import reactor.core.scheduler.Schedulers;
+import reactor.util.context.Context;
 
 /**
  * The throttle of a guest at its source: set while rounds are sent, and lifted in the end.
@@ -32,6 +34,10 @@ final class GuestThrottle {
     /** It has refused one. */
     void refused(int percent, String reason);
   }
+
+  /** Reactor's key for what is done with errors that come after a cancellation. */
+  private static final Context IGNORING_LATE_ERRORS =
+      Context.of("reactor.onErrorDropped.local", (Consumer<Throwable>) late -> {});
 
   private final Guest guest;
   private final Scheduler timer;
@@ -108,6 +114,8 @@ final class GuestThrottle {
   private Mono<Void> call(int percent) {
     return Mono.defer(() -> guest.throttle(percent))
         .subscribeOn(Schedulers.boundedElastic())
+        // A guest that is interrupted because it takes too long may well say so.
+        .contextWrite(IGNORING_LATE_ERRORS)
         .timeout(patience, timer)
         .onErrorMap(
             TimeoutException.class,
