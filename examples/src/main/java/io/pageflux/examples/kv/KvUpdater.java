@@ -75,6 +75,11 @@ final class KvUpdater implements Runnable {
     stopped = true;
   }
 
+  /** {@return what an update counts for, in bytes, of a thread that is throttled} */
+  static long costOfUpdate(int throttlePercent) {
+    return KvLayout.PAGE_BYTES * 100L / (100 - throttlePercent);
+  }
+
   /** Leaves it so much less of its time; from 0 to 99. */
   void throttle(int percent) {
     throttlePercent = percent;
@@ -96,7 +101,7 @@ final class KvUpdater implements Runnable {
     Pace pace = new Pace(bytesPerSecond);
     while (!stopped) {
       // What it could not do in the time that was taken from it, it does not make up for.
-      if (pace.tryAcquire(KvLayout.PAGE_BYTES * 100L / (100 - throttlePercent))) {
+      if (pace.tryAcquire(costOfUpdate(throttlePercent))) {
         updateOne();
       }
     }

@@ -15,7 +15,8 @@ import java.util.Locale;
  */
 public final class ProgressDisplay {
 
-  private static final int BAR_CELLS = 24;
+  private static final int BAR_CELLS = 12;
+  private static final int MOST_COLUMNS = 79;
   private static final Duration PLAIN_INTERVAL = Duration.ofSeconds(2);
   private static final String GREEN = "\u001B[32m";
   private static final String PLAIN = "\u001B[0m";
@@ -102,6 +103,6 @@ public final class ProgressDisplay {
     if (throttled > 0) {
       text.append("  -").append(throttled).append(" %");
     }
-    return text.toString();
+    return text.length() > MOST_COLUMNS ? text.substring(0, MOST_COLUMNS) : text.toString();
   }
 }
