@@ -100,13 +100,15 @@ public final class AutoConverge implements ConvergencePolicy {
     if (next <= now || !figures.throttle().possible()) {
       return Optional.empty();
     }
-    double bytes = Math.max(1, period.acknowledgedBytes());
     return Optional.of(
         new Throttle(
             next,
-            "in %s the guest dirtied %.0f %% of what was acknowledged"
-                .formatted(
-                    MigrationText.of(period.length()), period.dirtiedBytes() * 100 / bytes)));
+            period.acknowledgedBytes() == 0
+                ? "in %s nothing was acknowledged".formatted(MigrationText.of(period.length()))
+                : "in %s the guest dirtied %.0f %% of what was acknowledged"
+                    .formatted(
+                        MigrationText.of(period.length()),
+                        period.dirtiedBytes() * 100.0 / period.acknowledgedBytes())));
   }
 
   private int next(int now, double goal) {

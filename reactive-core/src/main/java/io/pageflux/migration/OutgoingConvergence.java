@@ -142,8 +142,9 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
     if (!watching) {
       return new ConvergenceControl.Outcome(ConvergenceControl.Action.GO_ON, "", -1, List.of());
     }
-    collectWithin();
+    // In this order: what was acknowledged belongs to the period that the collection may end.
     meter.observe(counters(), heard.nanos, now());
+    collectWithin();
     return decide();
   }
 

@@ -169,14 +169,14 @@ final class Simulation {
         }
         if (now - lastPeriod >= ConvergenceMeter.PERIOD.toNanos()) {
           lastPeriod = now;
-          if (rounds > 0) {
-            collect();
-          }
           meter.observe(
               new Counters(
                   (long) heardSettled, (long) heardBytes, (long) contentPages, (long) sentBytes),
               heardAt,
               now);
+          if (rounds > 0) {
+            collect();
+          }
           Result ended = ask(control);
           if (ended != null) {
             return ended;
