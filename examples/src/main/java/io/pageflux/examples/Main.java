@@ -1,6 +1,7 @@
 package io.pageflux.examples;
 
 import io.pageflux.examples.bench.BenchCommand;
+import io.pageflux.examples.bench.qemu.QemuBenchCommand;
 import io.pageflux.examples.cli.Console;
 import io.pageflux.examples.cli.Interruption;
 import io.pageflux.examples.cli.Logging;
@@ -49,6 +50,7 @@ public final class Main {
             new QemuMigrateCommand(console),
             new QmpCommand(console),
             new BenchCommand(console),
+            new QemuBenchCommand(console),
             new DemoSource(console),
             new DemoDestination(console)),
         args);
