@@ -12,10 +12,12 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Moves one guest to a new QEMU, over and over: where it came from it goes on afterwards, so that
- * all means move the same guest.
+ * Boots a guest and moves it to a new QEMU, once for each migration.
+ *
+ * <p>A guest that has been moved before is no measure: reading its memory for the first time maps
+ * the pages that it never wrote, which takes QEMU longer than to send the others over a fast link.
  */
-final class Mover implements AutoCloseable {
+final class Mover {
 
   private static final int PORT = 7003;
   private static final String[] CAPABILITIES = {"xbzrle", "multifd", "return-path"};
@@ -24,22 +26,12 @@ final class Mover implements AutoCloseable {
   private final Path directory;
   private final BenchGuest.Kind kind;
   private final Duration timeout;
-  private final BenchGuest source;
 
-  /** Boots the guest. */
-  Mover(ShapedLink link, Path directory, BenchGuest.Kind kind, Duration timeout)
-      throws IOException {
+  Mover(ShapedLink link, Path directory, BenchGuest.Kind kind, Duration timeout) {
     this.link = link;
     this.directory = directory;
     this.kind = kind;
     this.timeout = timeout;
-    this.source = BenchGuest.start(link, ShapedLink.End.SOURCE, kind, directory, "source", false);
-    try {
-      source.awaitReady();
-    } catch (IOException | RuntimeException e) {
-      source.close();
-      throw e;
-    }
   }
 
   /** {@return where the destination's QEMU listens} */
@@ -53,40 +45,46 @@ final class Mover implements AutoCloseable {
    * @param relays that lie between, if they are the means
    */
   @Nullable Move move(Means means, RelayPair relays) throws IOException {
-    String address = "tcp:" + ShapedLink.End.DESTINATION.address() + ":" + PORT;
-    try (BenchGuest destination =
-        BenchGuest.start(link, ShapedLink.End.DESTINATION, kind, directory, "destination", true)) {
-      set(source.qmp(), means);
-      set(destination.qmp(), means);
-      destination.qmp().commands().migrateIncoming(address).block();
-      long before = link.bytesFromSource();
-      source.qmp().commands().migrate(means.isRelayed() ? relays.uri() : address).block();
-      MigrateStatus status = await();
-      if (status == null) {
-        return null;
+    try (BenchGuest source = start(ShapedLink.End.SOURCE, "source", false)) {
+      source.awaitReady();
+      try (BenchGuest destination = start(ShapedLink.End.DESTINATION, "destination", true)) {
+        return move(source, destination, means, relays);
       }
-      double silence = (destination.awaitFirstBeat() - source.lastBeatNanos()) / 1e6;
-      long wire = link.bytesFromSource() - before;
-      source.qmp().commands().cont().block();
-      return new Move(
-          status.info().path("total-time").asDouble(),
-          status.info().path("downtime").asDouble(),
-          silence,
-          wire,
-          status.info().path("ram").path("dirty-sync-count").asLong());
     }
   }
 
-  private @Nullable MigrateStatus await() {
-    QmpCommands commands = source.qmp().commands();
+  private BenchGuest start(ShapedLink.End end, String name, boolean incoming) throws IOException {
+    return BenchGuest.start(link, end, kind, directory, name, incoming);
+  }
+
+  private @Nullable Move move(
+      BenchGuest source, BenchGuest destination, Means means, RelayPair relays) throws IOException {
+    String address = "tcp:" + ShapedLink.End.DESTINATION.address() + ":" + PORT;
+    set(source.qmp(), means);
+    set(destination.qmp(), means);
+    destination.qmp().commands().migrateIncoming(address).block();
+    long before = link.bytesFromSource();
+    source.qmp().commands().migrate(means.isRelayed() ? relays.uri() : address).block();
+    MigrateStatus status = await(source.qmp().commands());
+    if (status == null) {
+      return null;
+    }
+    double silence = (destination.awaitFirstBeat() - source.lastBeatNanos()) / 1e6;
+    return new Move(
+        status.info().path("total-time").asDouble(),
+        status.info().path("downtime").asDouble(),
+        silence,
+        link.bytesFromSource() - before,
+        status.info().path("ram").path("dirty-sync-count").asLong());
+  }
+
+  private @Nullable MigrateStatus await(QmpCommands source) {
     try {
-      return Objects.requireNonNull(commands.awaitMigration(timeout).block());
+      return Objects.requireNonNull(source.awaitMigration(timeout).block());
     } catch (RuntimeException e) {
-      MigrateStatus status = Objects.requireNonNull(commands.queryMigrate().block());
-      if (status.isEnded()) {
+      if (Objects.requireNonNull(source.queryMigrate().block()).isEnded()) {
         throw e;
       }
-      commands.migrateCancel().then(commands.awaitMigration(timeout)).onErrorComplete().block();
       return null;
     }
   }
@@ -102,10 +100,5 @@ final class Mover implements AutoCloseable {
         .setCapabilities(capabilities)
         .then(qmp.commands().setParameters(parameters))
         .block();
-  }
-
-  @Override
-  public void close() {
-    source.close();
   }
 }

@@ -76,10 +76,9 @@ final class QemuBench {
     out.printf("Warming up the relays with %d migrations%n", warmUp);
     out.flush();
     link.shape(ShapedLink.UNLIMITED);
-    try (Mover mover = new Mover(link, directory, idle, timeout)) {
-      for (int i = 0; i < warmUp; i++) {
-        mover.move(Means.WARM_RELAYS, relays);
-      }
+    Mover mover = new Mover(link, directory, idle, timeout);
+    for (int i = 0; i < warmUp; i++) {
+      mover.move(Means.WARM_RELAYS, relays);
     }
   }
 
@@ -87,18 +86,17 @@ final class QemuBench {
       throws IOException {
     out.printf("%n%s%n", scene);
     link.shape(scene.rate());
-    try (Mover mover = new Mover(link, directory, guest(scene), timeout)) {
-      Means best = bestOfOwn(mover, relays);
-      List<Series> all =
-          Stream.of(Means.DEFAULTS, best, Means.WARM_RELAYS).distinct().map(Series::new).toList();
-      for (int i = 0; i < repeat; i++) {
-        for (Series series : all) {
-          add(series, mover, relays);
-        }
+    Mover mover = new Mover(link, directory, guest(scene), timeout);
+    Means best = bestOfOwn(mover, relays);
+    List<Series> all =
+        Stream.of(Means.DEFAULTS, best, Means.WARM_RELAYS).distinct().map(Series::new).toList();
+    for (int i = 0; i < repeat; i++) {
+      for (Series series : all) {
+        add(series, mover, relays);
       }
-      all.forEach(series -> tell(scene, series));
-      judge(scene, all.getFirst(), all.get(all.size() - 2), all.getLast());
     }
+    all.forEach(series -> tell(scene, series));
+    judge(scene, all.getFirst(), all.get(all.size() - 2), all.getLast());
   }
 
   private Means bestOfOwn(Mover mover, RelayPair relays) throws IOException {
@@ -119,11 +117,10 @@ final class QemuBench {
     out.printf("%n%s, cold relays%n", scene);
     link.shape(scene.rate());
     Series cold = new Series(Means.COLD_RELAYS);
-    try (Mover mover = new Mover(link, directory, guest(scene), timeout)) {
-      for (int i = 0; i < repeat; i++) {
-        try (RelayPair relays = RelayPair.start(link, Mover.port())) {
-          add(cold, mover, relays);
-        }
+    Mover mover = new Mover(link, directory, guest(scene), timeout);
+    for (int i = 0; i < repeat; i++) {
+      try (RelayPair relays = RelayPair.start(link, Mover.port())) {
+        add(cold, mover, relays);
       }
     }
     tell(scene, cold);
