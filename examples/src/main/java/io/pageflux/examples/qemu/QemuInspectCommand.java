@@ -5,6 +5,7 @@ import io.pageflux.examples.cli.ExitCode;
 import io.pageflux.examples.report.JsonReport;
 import io.pageflux.qemu.stream.QemuInspection;
 import io.pageflux.qemu.stream.QemuStreamSummary;
+import io.pageflux.qemu.stream.StreamSummaryJson;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
