@@ -3,6 +3,7 @@ package io.pageflux.qemu.capture;
 import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
 import io.pageflux.transport.Acceptor;
+import java.io.IOException;
 import reactor.core.Disposable;
 import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
@@ -68,6 +69,17 @@ public final class QemuCapture {
               });
           session.start();
         });
+  }
+
+  /**
+   * Makes the directory if it is missing, and refuses one that cannot be captured into. A capture
+   * does so itself; this is for who wants to know before anything else happens.
+   *
+   * @throws IllegalArgumentException if it is none or is not empty
+   * @throws IOException if it cannot be made or read
+   */
+  public static void prepare(CaptureSpec spec) throws IOException {
+    CaptureFiles.prepare(spec.directory());
   }
 
   private static MigrationException stopped() {

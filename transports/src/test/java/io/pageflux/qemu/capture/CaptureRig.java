@@ -52,8 +52,7 @@ final class CaptureRig implements AutoCloseable {
     return new Acceptor() {
       @Override
       public Mono<? extends Connection> accept() {
-        return Mono.<Connection>from(watched.accept())
-            .doOnNext(connections::add);
+        return Mono.<Connection>from(watched.accept()).doOnNext(connections::add);
       }
 
       @Override
