@@ -8,6 +8,7 @@ import io.pageflux.transport.Connection;
 import io.pageflux.transport.TransportBuffer;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.file.FileSystemException;
 import java.time.Duration;
 import java.util.Optional;
 import reactor.core.publisher.FluxSink;
@@ -80,7 +81,9 @@ final class CaptureSession {
   }
 
   private static String reason(IOException e) {
-    return e.getMessage() == null ? e.toString() : e.getMessage();
+    // Without a reason, the message is the file's name and the type is what happened.
+    boolean told = !(e instanceof FileSystemException file) || file.getReason() != null;
+    return told && e.getMessage() != null ? e.getMessage() : e.toString();
   }
 
   private CaptureInfo capture() throws IOException, InterruptedException {

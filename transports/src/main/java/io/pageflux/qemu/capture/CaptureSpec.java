@@ -8,8 +8,8 @@ import java.util.Objects;
  * What to capture into, and how. Immutable: each {@code with} method returns a changed copy.
  *
  * <p><b>Memory bound</b> of a capture, whatever the guest's size: one slab of 2 MiB and 8 KiB, one
- * buffer of the connection, 8 MiB of heap for the end of the stream, one bit of heap for each page
- * of the guest, and address space for its RAM.
+ * buffer of the connection, up to 16 MiB of heap for the end of the stream, one bit of heap for
+ * each page of the guest, and address space for its RAM.
  *
  * @param directory where the files go; it is made if it is missing, and must be empty
  * @param maxRamBytes the most RAM that a guest may say it has, more than 0

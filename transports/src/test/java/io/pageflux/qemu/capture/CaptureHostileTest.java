@@ -1,5 +1,13 @@
 package io.pageflux.qemu.capture;
 
+import static io.pageflux.qemu.capture.CaptureStreams.END;
+import static io.pageflux.qemu.capture.CaptureStreams.PAGE;
+import static io.pageflux.qemu.capture.CaptureStreams.blocks;
+import static io.pageflux.qemu.capture.CaptureStreams.bytes;
+import static io.pageflux.qemu.capture.CaptureStreams.name;
+import static io.pageflux.qemu.capture.CaptureStreams.opening;
+import static io.pageflux.qemu.capture.CaptureStreams.page;
+import static io.pageflux.qemu.capture.CaptureStreams.stream;
 import static io.pageflux.qemu.testing.QemuProcess.PATIENCE;
 import static org.assertj.core.api.Assertions.assertThat;
 
@@ -11,7 +19,6 @@ import io.pageflux.transport.TransportBuffer;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.ByteBuffer;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -25,6 +32,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -39,7 +47,6 @@ import reactor.core.publisher.Sinks;
 /** Streams that are put together here, whole ones and others. */
 class CaptureHostileTest {
 
-  private static final int PAGE = 4096;
   private static final String OPEN_AND_PING = "08 0001 0000 08 0002 0004 0000002a";
   private static final String PONG = "0002 0004 0000002a";
   private static final String SUCCESS = "0001 0004 00000000";
@@ -59,6 +66,7 @@ class CaptureHostileTest {
   private Path directory = Path.of("");
   private boolean refused;
   private boolean readAnswers = true;
+  private Consumer<CaptureInfo> progress = info -> {};
 
   @BeforeEach
   void findDirectory() {
@@ -78,6 +86,7 @@ class CaptureHostileTest {
   private Disposable begin(CaptureSpec spec) {
     Disposable capture =
         QemuCapture.of(spec, transport.acceptor())
+            .doOnNext(info -> progress.accept(info))
             .last()
             .subscribe(end::complete, end::completeExceptionally);
     qemu = connect();
@@ -136,59 +145,6 @@ class CaptureHostileTest {
     return HexFormat.of().formatHex(answered.get(PATIENCE.toSeconds(), TimeUnit.SECONDS));
   }
 
-  private static byte[] bytes(String... hex) {
-    return HexFormat.of().parseHex(String.join("", hex).replace(" ", ""));
-  }
-
-  private static String name(String name) {
-    byte[] bytes = name.getBytes(StandardCharsets.UTF_8);
-    return "%02x".formatted(bytes.length) + HexFormat.of().formatHex(bytes);
-  }
-
-  private static String opening(String commands) {
-    String machine = "pc-i440fx-7.2";
-    return "5145564d 00000003 07 000000"
-        + name(machine)
-        + commands
-        + ("01 00000002" + name("ram") + "00000000 00000004");
-  }
-
-  private static String blocks(Object... namesAndSizes) {
-    long total = 0;
-    StringBuilder list = new StringBuilder();
-    for (int i = 0; i < namesAndSizes.length; i += 2) {
-      long size = ((Number) namesAndSizes[i + 1]).longValue();
-      total += size;
-      list.append(name((String) namesAndSizes[i])).append("%016x".formatted(size));
-    }
-    return "%016x".formatted(total | 4) + list + "0000000000000010 7e 00000002";
-  }
-
-  /** Page 1 of a block, filled with a byte, and the end of the RAM. */
-  private static String page(String block, int fill) {
-    return "02 00000002 0000000000001008"
-        + name(block)
-        + "%02x".formatted(fill).repeat(PAGE)
-        + "0000000000000010 7e 00000002";
-  }
-
-  private static final String END = "03 00000002 0000000000000010 7e 00000002";
-
-  private static String description() {
-    String json = "{\"devices\": [{\"name\": \"timer\", \"instance_id\": 0, \"version\": 2}]}";
-    return "00 06 %08x".formatted(json.length())
-        + HexFormat.of().formatHex(json.getBytes(StandardCharsets.US_ASCII));
-  }
-
-  private static String stream(String commands) {
-    return opening(commands)
-        + blocks("pc.ram", 4 * PAGE, "empty", 0, "pc/ram", 2 * PAGE)
-        + page("pc.ram", 0x55)
-        + END
-        + "04 0000000900"
-        + description();
-  }
-
   private byte[] image(String file) throws IOException {
     return Files.readAllBytes(directory.resolve(file));
   }
@@ -245,9 +201,30 @@ class CaptureHostileTest {
   }
 
   @Test
+  void progressIsToldUntilItIsComplete() throws Exception {
+    CompletableFuture<CaptureInfo> underWay = new CompletableFuture<>();
+    String stream = stream(OPEN_AND_PING);
+    String ram = stream.substring(0, stream.indexOf(END));
+    progress =
+        info -> {
+          if (info.wholePages() > 0) {
+            underWay.complete(info);
+          }
+        };
+    begin(spec().withProgressInterval(Duration.ofMillis(1)));
+    send(bytes(ram));
+    CaptureInfo info = underWay.get(PATIENCE.toSeconds(), TimeUnit.SECONDS);
+    assertThat(info.complete()).isFalse();
+    assertThat(info.streamBytes()).isEqualTo(bytes(ram).length);
+    assertThat(info.images()).hasSize(3);
+    send(bytes(stream.substring(ram.length())));
+    assertThat(complete().complete()).isTrue();
+  }
+
+  @Test
   void aDescriptionInTheMiddleOfTheDevicesStateIsNotTheEnd() throws Exception {
     byte[] first = bytes(stream(OPEN_AND_PING));
-    byte[] rest = bytes("04 00000010" + description());
+    byte[] rest = bytes("04 00000010" + CaptureStreams.description());
     begin(spec().withSettleTime(Duration.ofSeconds(30)));
     send(first);
     awaitReleased();
