@@ -20,6 +20,7 @@ module io.pageflux.transports {
   requires io.netty.transport;
   requires static transitive org.jspecify;
 
+  exports io.pageflux.qemu.capture;
   exports io.pageflux.qemu.migrate;
   exports io.pageflux.qemu.multifd;
   exports io.pageflux.qemu.qmp;

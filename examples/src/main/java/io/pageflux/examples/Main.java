@@ -11,6 +11,7 @@ import io.pageflux.examples.demo.DemoDestination;
 import io.pageflux.examples.demo.DemoSource;
 import io.pageflux.examples.image.ReceiveCommand;
 import io.pageflux.examples.image.SendCommand;
+import io.pageflux.examples.qemu.QemuCaptureCommand;
 import io.pageflux.examples.qemu.QemuInspectCommand;
 import io.pageflux.examples.qemu.QemuMigrateCommand;
 import io.pageflux.examples.qemu.QmpCommand;
@@ -46,6 +47,7 @@ public final class Main {
             new ReceiveCommand(console),
             new InspectCommand(console),
             new RelayCommand(console),
+            new QemuCaptureCommand(console),
             new QemuInspectCommand(console),
             new QemuMigrateCommand(console),
             new QmpCommand(console),
