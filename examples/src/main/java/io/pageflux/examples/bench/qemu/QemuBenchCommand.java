@@ -16,6 +16,7 @@ import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
+import reactor.core.Disposable;
 
 /** {@code pageflux qemu-bench}. */
 @Command(
@@ -116,7 +117,26 @@ public final class QemuBenchCommand implements Callable<Integer> {
             warmUp,
             timeout,
             console.out());
-    bench.run(chosen);
+    // QEMUs and relays end with the benchmark; that their connections break ends the rest of it.
+    Disposable interrupted =
+        console
+            .interruption()
+            .requests()
+            .subscribe(
+                v -> {},
+                e -> {},
+                () ->
+                    ProcessHandle.current().descendants().forEach(ProcessHandle::destroyForcibly));
+    try {
+      bench.run(chosen);
+    } catch (RuntimeException | IOException e) {
+      if (console.interruption().requested()) {
+        return ExitCode.INTERRUPTED;
+      }
+      throw e;
+    } finally {
+      interrupted.dispose();
+    }
     if (json != null) {
       new ObjectMapper()
           .enable(SerializationFeature.INDENT_OUTPUT)
