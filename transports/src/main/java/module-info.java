@@ -18,6 +18,7 @@ module io.pageflux.transports {
   requires io.netty.resolver.dns;
   requires io.netty.resolver;
   requires io.netty.transport;
+  requires io.netty.transport.unix.common;
   requires static transitive org.jspecify;
 
   exports io.pageflux.qemu.capture;

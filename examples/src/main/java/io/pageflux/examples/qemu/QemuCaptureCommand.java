@@ -14,8 +14,7 @@ import io.pageflux.qemu.capture.CaptureJson;
 import io.pageflux.qemu.capture.CaptureSpec;
 import io.pageflux.qemu.capture.QemuCapture;
 import io.pageflux.transport.Acceptor;
-import io.pageflux.transport.tcp.TcpSpec;
-import io.pageflux.transport.tcp.TcpTransport;
+import io.pageflux.transport.tcp.SocketTransport;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.nio.file.Path;
@@ -48,9 +47,9 @@ public final class QemuCaptureCommand implements Callable<Integer> {
   @Option(
       names = "--listen",
       required = true,
-      paramLabel = "HOST:PORT",
-      description = "Where QEMU migrates to; PORT alone is on this host only.")
-  private Endpoint listen = new Endpoint(Endpoint.LOOPBACK, 0);
+      paramLabel = "ENDPOINT",
+      description = "Where QEMU migrates to: HOST:PORT, unix:PATH, or PORT for this host only.")
+  private Endpoint listen = Endpoint.ANY_PORT;
 
   @Option(
       names = "--max-ram",
@@ -85,10 +84,11 @@ public final class QemuCaptureCommand implements Callable<Integer> {
     CaptureSpec spec =
         CaptureSpec.of(directory).withMaxRamBytes(maxRam.bytes()).withDescription(!noDescription);
     QemuCapture.prepare(spec);
-    TcpSpec address = TcpSpec.of(listen.host(), listen.port());
-    Acceptor acceptor = Objects.requireNonNull(TcpTransport.listen(address).block());
+    Acceptor acceptor = Objects.requireNonNull(SocketTransport.listen(listen.spec()).block());
     try {
-      people.println("waiting for QEMU: migrate tcp:" + acceptor.address());
+      people.println(
+          "waiting for QEMU: migrate %s%s"
+              .formatted(listen instanceof Endpoint.Tcp ? "tcp:" : "", acceptor.address()));
       CaptureInfo complete =
           Objects.requireNonNull(
               QemuCapture.of(spec, acceptor, console.interruption().requests())

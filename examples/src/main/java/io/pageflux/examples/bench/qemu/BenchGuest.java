@@ -83,8 +83,7 @@ final class BenchGuest implements AutoCloseable {
     if (incoming) {
       command.addAll(List.of("-incoming", "defer"));
     }
-    Process process =
-        new ProcessBuilder(link.at(end, command)).redirectError(messages.toFile()).start();
+    Process process = link.start(end, new ProcessBuilder(command).redirectError(messages.toFile()));
     try {
       BenchGuest guest = new BenchGuest(process, connect(socket, process, messages), console);
       Thread.ofPlatform().daemon().name("heartbeat-" + name).start(guest::listen);

@@ -41,9 +41,9 @@ final class QemuBench {
     this.out = out;
   }
 
-  void run(List<Scene> scenes) throws IOException {
+  void run(List<Scene> scenes, ShapedLink link) throws IOException {
     Path directory = Files.createTempDirectory("pageflux-bench");
-    try (ShapedLink link = ShapedLink.make()) {
+    try {
       try (RelayPair relays = RelayPair.start(link, Mover.port())) {
         warmUp(relays, link, directory);
         for (Scene scene : scenes) {

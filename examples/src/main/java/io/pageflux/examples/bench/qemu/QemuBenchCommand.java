@@ -117,25 +117,19 @@ public final class QemuBenchCommand implements Callable<Integer> {
             warmUp,
             timeout,
             console.out());
-    // QEMUs and relays end with the benchmark; that their connections break ends the rest of it.
-    Disposable interrupted =
-        console
-            .interruption()
-            .requests()
-            .subscribe(
-                v -> {},
-                e -> {},
-                () ->
-                    ProcessHandle.current().descendants().forEach(ProcessHandle::destroyForcibly));
-    try {
-      bench.run(chosen);
+    try (ShapedLink link = ShapedLink.make()) {
+      Disposable interrupted =
+          console.interruption().requests().subscribe(v -> {}, e -> {}, link::stop);
+      try {
+        bench.run(chosen, link);
+      } finally {
+        interrupted.dispose();
+      }
     } catch (RuntimeException | IOException e) {
       if (console.interruption().requested()) {
         return ExitCode.INTERRUPTED;
       }
       throw e;
-    } finally {
-      interrupted.dispose();
     }
     if (json != null) {
       new ObjectMapper()

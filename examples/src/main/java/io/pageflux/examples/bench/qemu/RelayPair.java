@@ -73,9 +73,7 @@ final class RelayPair implements AutoCloseable {
     command.add("io.pageflux.examples.Main");
     command.addAll(List.of("qemu-relay", role, "--listen", listen, "--connect", connect));
     Process process =
-        new ProcessBuilder(link.at(end, command))
-            .redirectError(ProcessBuilder.Redirect.DISCARD)
-            .start();
+        link.start(end, new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.DISCARD));
     BufferedReader lines = process.inputReader(StandardCharsets.UTF_8);
     String first = lines.readLine();
     if (first == null) {

@@ -44,6 +44,9 @@ final class ShapedLink implements AutoCloseable {
   private static final int LEAST_BURST_BYTES = 64 << 10;
   private static final int BURSTS_PER_SECOND = 500;
 
+  private final List<Process> processes = new ArrayList<>();
+  private boolean stopped;
+
   private ShapedLink() {}
 
   /** Whether something is a rate as {@code tc} writes it, or {@link #UNLIMITED}. */
@@ -61,9 +64,9 @@ final class ShapedLink implements AutoCloseable {
       throw new IOException(
           "network namespaces are made by root with iproute2 (apt-get install iproute2)");
     }
+    remove(); // what a run before left that was killed
     ShapedLink link = new ShapedLink();
     try {
-      link.close(); // what a run before left that was killed
       for (End end : End.values()) {
         run("ip", "netns", "add", end.namespace);
       }
@@ -119,8 +122,29 @@ final class ShapedLink implements AutoCloseable {
     return Long.parseLong(matcher.group(1)) * unit;
   }
 
-  /** {@return a command that is run at one end} */
-  List<String> at(End end, List<String> command) {
+  /**
+   * Starts a program at one end.
+   *
+   * @param program its redirections stay as they are
+   * @throws IOException if it cannot be started, or everything was {@linkplain #stop() stopped}
+   */
+  synchronized Process start(End end, ProcessBuilder program) throws IOException {
+    if (stopped) {
+      throw new IOException("interrupted");
+    }
+    Process process = program.command(at(end, program.command())).start();
+    processes.removeIf(known -> !known.isAlive());
+    processes.add(process);
+    return process;
+  }
+
+  /** Ends all programs, and starts no more. For any thread. */
+  synchronized void stop() {
+    stopped = true;
+    processes.forEach(Process::destroyForcibly);
+  }
+
+  private static List<String> at(End end, List<String> command) {
     List<String> inside = new ArrayList<>(List.of("ip", "netns", "exec", end.namespace));
     inside.addAll(command);
     return inside;
@@ -150,9 +174,14 @@ final class ShapedLink implements AutoCloseable {
     return output.strip();
   }
 
-  /** Removes the link; what still runs at its ends loses its network. */
+  /** Ends all programs and removes the link. */
   @Override
   public void close() throws IOException {
+    stop();
+    remove();
+  }
+
+  private static void remove() throws IOException {
     for (End end : End.values()) {
       if (Files.exists(Path.of("/run/netns", end.namespace))) {
         run("ip", "netns", "delete", end.namespace);
