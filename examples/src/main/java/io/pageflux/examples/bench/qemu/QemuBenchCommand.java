@@ -60,7 +60,7 @@ public final class QemuBenchCommand implements Callable<Integer> {
   @Option(
       names = "--warm-up",
       paramLabel = "N",
-      defaultValue = "8",
+      defaultValue = "12",
       description = "Migrations by which the relays are warmed up (${DEFAULT-VALUE}).")
   private int warmUp;
 
