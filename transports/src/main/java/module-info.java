@@ -18,8 +18,10 @@ module io.pageflux.transports {
   requires io.netty.resolver.dns;
   requires io.netty.resolver;
   requires io.netty.transport;
+  requires io.netty.transport.unix.common;
   requires static transitive org.jspecify;
 
+  exports io.pageflux.qemu.capture;
   exports io.pageflux.qemu.migrate;
   exports io.pageflux.qemu.multifd;
   exports io.pageflux.qemu.qmp;

@@ -1,6 +1,7 @@
 package io.pageflux.examples;
 
 import io.pageflux.examples.bench.BenchCommand;
+import io.pageflux.examples.bench.qemu.QemuBenchCommand;
 import io.pageflux.examples.cli.Console;
 import io.pageflux.examples.cli.Interruption;
 import io.pageflux.examples.cli.Logging;
@@ -10,6 +11,7 @@ import io.pageflux.examples.demo.DemoDestination;
 import io.pageflux.examples.demo.DemoSource;
 import io.pageflux.examples.image.ReceiveCommand;
 import io.pageflux.examples.image.SendCommand;
+import io.pageflux.examples.qemu.QemuCaptureCommand;
 import io.pageflux.examples.qemu.QemuInspectCommand;
 import io.pageflux.examples.qemu.QemuMigrateCommand;
 import io.pageflux.examples.qemu.QmpCommand;
@@ -45,10 +47,12 @@ public final class Main {
             new ReceiveCommand(console),
             new InspectCommand(console),
             new RelayCommand(console),
+            new QemuCaptureCommand(console),
             new QemuInspectCommand(console),
             new QemuMigrateCommand(console),
             new QmpCommand(console),
             new BenchCommand(console),
+            new QemuBenchCommand(console),
             new DemoSource(console),
             new DemoDestination(console)),
         args);

@@ -110,6 +110,39 @@ class QemuRelayEndToEndTest {
   }
 
   @Test
+  void aGuestMovesThroughUnixSocketsOnly() throws Exception {
+    try (QemuProcess source = source(20 << 20);
+        QemuProcess destination =
+            QemuProcess.builder().boot(WRITER).with("-incoming", "defer").start()) {
+      String incoming = "unix:" + destination.directory().resolve("in");
+      String relay = "unix:" + destination.directory().resolve("relay");
+      String outgoing = "unix:" + source.directory().resolve("out");
+      destination.commands().setCapabilities(RETURN_PATH).block(PATIENCE);
+      destination.commands().migrateIncoming(incoming).block(PATIENCE);
+      try (Cli there =
+              Cli.start(
+                  "qemu-relay",
+                  "destination",
+                  "--listen=" + relay,
+                  "--connect=" + incoming,
+                  "--once");
+          Cli here =
+              Cli.start(
+                  "qemu-relay", "source", "--listen=" + outgoing, "--connect=" + relay, "--once")) {
+        there.awaitLine("waiting for the source's relay: " + relay);
+        here.awaitLine("waiting for QEMU: migrate " + outgoing);
+        source.commands().migrate(outgoing).block(PATIENCE);
+        assertThat(await(source, MigrateStatus::isEnded).toString()).isEqualTo("completed");
+        assertGoesOn(source, destination);
+        assertThat(here.result().exitCode()).isZero();
+        assertThat(there.result().exitCode()).isZero();
+        assertThat(source.directory().resolve("out")).doesNotExist();
+        assertThat(destination.directory().resolve("relay")).doesNotExist();
+      }
+    }
+  }
+
+  @Test
   void whenARelayIsKilledTheSourceGoesOnAndAnotherAttemptSucceeds() throws Exception {
     try (QemuProcess source = source(2 << 20)) {
       for (boolean killSource : new boolean[] {true, false}) {

@@ -10,7 +10,7 @@ import reactor.core.publisher.Sinks;
  * What happens to the bytes of one direction of a connection.
  *
  * @param kind what
- * @param at after how many bytes, or buffers, or to which byte
+ * @param at after how many bytes, or buffers, or to which byte, or before which type of record
  */
 public record Fault(Kind kind, long at) {
 
@@ -27,7 +27,9 @@ public record Fault(Kind kind, long at) {
     /** One bit of the byte is changed: number {@code at % 8}. */
     FLIP,
     /** So many bytes arrive, and nothing more, for ever; nor is anything more asked for. */
-    STALL
+    STALL,
+    /** What comes before the first record of a type arrives, and nothing more, for ever. */
+    STALL_RECORD
   }
 
   /** No fault. */
@@ -56,6 +58,14 @@ public record Fault(Kind kind, long at) {
   /** So many bytes arrive and nothing more, without an end. */
   public static Fault stallAfter(long bytes) {
     return new Fault(Kind.STALL, bytes);
+  }
+
+  /**
+   * What comes before the first record of a type arrives and nothing more, without an end. Unlike a
+   * place in bytes, it comes in every migration, however much the guest writes.
+   */
+  public static Fault stallBefore(int recordType) {
+    return new Fault(Kind.STALL_RECORD, recordType);
   }
 
   /** One stream that the fault befalls. */
@@ -98,7 +108,7 @@ public record Fault(Kind kind, long at) {
       long left = at - passed;
       int bytes = buffer.bytes().remaining();
       boolean limited = kind == Kind.END || kind == Kind.STALL;
-      if (kind == Kind.STALL && left == 0) {
+      if (kind == Kind.STALL && left == 0 || kind == Kind.STALL_RECORD && isRecord(buffer)) {
         return Mono.<TransportBuffer>never().doFinally(signal -> buffer.release());
       }
       TransportBuffer on = buffer;
@@ -113,6 +123,15 @@ public record Fault(Kind kind, long at) {
       Mono<TransportBuffer> passing = Mono.just(tape.record(on));
       boolean strikes = kind == Kind.CUT_BUFFERS ? buffers == at : left > 0 && passed >= at;
       return strikes ? passing.doAfterTerminate(this::strike) : passing;
+    }
+
+    /** Whether a record of the type begins with the buffer, and is not the first of all. */
+    private boolean isRecord(TransportBuffer buffer) {
+      ByteBuffer bytes = buffer.bytes();
+      if (passed == 0 || bytes.get(bytes.position()) != at) {
+        return false;
+      }
+      return WireBytes.records(tape.bytes()).getLast().to() == passed;
     }
 
     private TransportBuffer flipped(TransportBuffer buffer, int index) {
@@ -130,7 +149,7 @@ public record Fault(Kind kind, long at) {
           ended = true;
           over.tryEmitEmpty();
         }
-        case NONE, FLIP, STALL -> {}
+        case NONE, FLIP, STALL, STALL_RECORD -> {}
       }
     }
   }

@@ -206,13 +206,11 @@ class OneGuestTest {
   @Test
   void aLineThatStalls() {
     Duration patience = Duration.ofMillis(150);
-    List<Long> there = boundaries(false);
-    List<Long> back = boundaries(true);
     Fault[][] faults = {
-      {Fault.stallAfter(there.get(3)), Fault.NONE},
-      {Fault.stallAfter(there.get(there.size() - 2)), Fault.NONE},
-      {Fault.NONE, Fault.stallAfter(back.get(1))},
-      {Fault.NONE, Fault.stallAfter(back.get(back.size() - 2))}
+      {Fault.stallBefore(WireBytes.ROUND_END), Fault.NONE},
+      {Fault.stallBefore(WireBytes.COMMIT), Fault.NONE},
+      {Fault.NONE, Fault.stallBefore(WireBytes.ROUND_ACK)},
+      {Fault.NONE, Fault.stallBefore(WireBytes.RUNNING)}
     };
     for (Fault[] fault : faults) {
       String what = "there " + fault[0] + ", back " + fault[1];

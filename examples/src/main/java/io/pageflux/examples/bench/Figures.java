@@ -3,7 +3,7 @@ package io.pageflux.examples.bench;
 import java.util.Arrays;
 
 /** Some measurements of one thing: what is told of them is the median, and how far they spread. */
-final class Figures {
+public final class Figures {
 
   private final double[] sorted;
 
@@ -12,20 +12,24 @@ final class Figures {
     Arrays.sort(sorted);
   }
 
-  static Figures of(double[] values) {
+  /** {@return the figures of some measurements, at least one} */
+  public static Figures of(double[] values) {
     return new Figures(values);
   }
 
-  double median() {
+  /** {@return the one in the middle, or between the two there} */
+  public double median() {
     int n = sorted.length;
     return n % 2 == 1 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
   }
 
-  double min() {
+  /** {@return the least} */
+  public double min() {
     return sorted[0];
   }
 
-  double max() {
+  /** {@return the greatest} */
+  public double max() {
     return sorted[sorted.length - 1];
   }
 

@@ -1,29 +1,89 @@
 package io.pageflux.examples.cli;
 
+import io.pageflux.transport.tcp.SocketSpec;
+import io.pageflux.transport.tcp.TcpSpec;
+import io.pageflux.transport.tcp.UnixSpec;
+import java.nio.file.InvalidPathException;
+import java.nio.file.Path;
 import picocli.CommandLine.TypeConversionException;
 
-/**
- * Where to listen or connect.
- *
- * @param host a name or an address, without brackets
- * @param port 0 to 65535
- */
-public record Endpoint(String host, int port) {
+/** Where to listen or connect. */
+public sealed interface Endpoint {
 
   /** The host that is meant where none is given. */
-  public static final String LOOPBACK = "127.0.0.1";
+  String LOOPBACK = "127.0.0.1";
+
+  /** How the path of a Unix domain socket is told from a host. */
+  String UNIX = "unix:";
+
+  /** Port 0 of this host. */
+  Endpoint ANY_PORT = new Tcp(LOOPBACK, 0);
+
+  /** {@return it with default settings} */
+  SocketSpec spec();
 
   /**
-   * Reads {@code HOST:PORT}, {@code [IPV6]:PORT}, {@code :PORT} or {@code PORT}; the latter two
-   * mean the loopback address.
+   * A TCP port.
+   *
+   * @param host a name or an address, without brackets
+   * @param port 0 to 65535
+   */
+  record Tcp(String host, int port) implements Endpoint {
+    @Override
+    public SocketSpec spec() {
+      return TcpSpec.of(host, port);
+    }
+
+    @Override
+    public String toString() {
+      return (host.indexOf(':') < 0 ? host : "[" + host + "]") + ":" + port;
+    }
+  }
+
+  /**
+   * A Unix domain socket.
+   *
+   * @param path of the socket
+   */
+  record Unix(Path path) implements Endpoint {
+    @Override
+    public SocketSpec spec() {
+      return UnixSpec.of(path);
+    }
+
+    @Override
+    public String toString() {
+      return UNIX + path;
+    }
+  }
+
+  /**
+   * Reads {@code HOST:PORT}, {@code [IPV6]:PORT}, {@code :PORT}, {@code PORT} or {@code unix:PATH};
+   * without a host the loopback address is meant.
    *
    * @throws TypeConversionException if the text is none of these
    */
-  public static Endpoint parse(String text) {
+  static Endpoint parse(String text) {
     String trimmed = text.strip();
-    int colon = trimmed.lastIndexOf(':');
-    String host = colon < 0 ? "" : trimmed.substring(0, colon);
-    String port = trimmed.substring(colon + 1);
+    return trimmed.startsWith(UNIX) ? unix(text, trimmed.substring(UNIX.length())) : tcp(trimmed);
+  }
+
+  private static Endpoint unix(String text, String path) {
+    try {
+      Unix unix = new Unix(Path.of(path));
+      unix.spec(); // checks it
+      return unix;
+    } catch (InvalidPathException e) {
+      throw new TypeConversionException("'%s' is no path: %s".formatted(text, e.getReason()));
+    } catch (IllegalArgumentException e) {
+      throw new TypeConversionException("'%s': %s".formatted(text, e.getMessage()));
+    }
+  }
+
+  private static Endpoint tcp(String text) {
+    int colon = text.lastIndexOf(':');
+    String host = colon < 0 ? "" : text.substring(0, colon);
+    String port = text.substring(colon + 1);
     if (host.startsWith("[") && host.endsWith("]")) {
       host = host.substring(1, host.length() - 1);
       if (host.indexOf(':') < 0) {
@@ -34,7 +94,7 @@ public record Endpoint(String host, int port) {
     } else if (host.chars().anyMatch(c -> c <= ' ' || c == '[' || c == ']' || c == '/')) {
       throw invalid(text, "the host is not a name or an address");
     }
-    return new Endpoint(host.isEmpty() ? LOOPBACK : host, port(text, port));
+    return new Tcp(host.isEmpty() ? LOOPBACK : host, port(text, port));
   }
 
   private static int port(String text, String port) {
@@ -46,11 +106,6 @@ public record Endpoint(String host, int port) {
 
   private static TypeConversionException invalid(String text, String reason) {
     return new TypeConversionException(
-        "'%s' is not HOST:PORT (or PORT, for loopback): %s".formatted(text, reason));
-  }
-
-  @Override
-  public String toString() {
-    return (host.indexOf(':') < 0 ? host : "[" + host + "]") + ":" + port;
+        "'%s' is not HOST:PORT (or PORT, for loopback) or unix:PATH: %s".formatted(text, reason));
   }
 }

@@ -19,8 +19,7 @@ import io.pageflux.migration.MigrationEvent;
 import io.pageflux.migration.MigrationInfo;
 import io.pageflux.migration.OutgoingMigration;
 import io.pageflux.migration.OutgoingSpec;
-import io.pageflux.transport.tcp.TcpSpec;
-import io.pageflux.transport.tcp.TcpTransport;
+import io.pageflux.transport.tcp.SocketTransport;
 import java.time.Duration;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
@@ -41,7 +40,7 @@ public final class DemoSource implements Callable<Integer> {
   @Mixin private DemoOptions options = new DemoOptions();
 
   @Option(names = "--connect", required = true)
-  private Endpoint endpoint = new Endpoint(Endpoint.LOOPBACK, 0);
+  private Endpoint endpoint = Endpoint.ANY_PORT;
 
   /** Made with what it talks to. */
   public DemoSource(Console console) {
@@ -117,8 +116,7 @@ public final class DemoSource implements Callable<Integer> {
 
   private OutgoingSpec spec(GuestMemory memory, KvGuest guest) {
     CodecChoice codec = options.codec();
-    return OutgoingSpec.of(
-            memory, guest, TcpTransport.connector(TcpSpec.of(endpoint.host(), endpoint.port())))
+    return OutgoingSpec.of(memory, guest, SocketTransport.connector(endpoint.spec()))
         .withXbzrle(
             codec.xbzrle() ? XbzrleSpec.DEFAULT.withCacheBytes(options.xbzrleCacheBytes()) : null)
         .withCompression(

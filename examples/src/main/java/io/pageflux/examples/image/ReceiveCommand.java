@@ -16,8 +16,7 @@ import io.pageflux.migration.IncomingSpec;
 import io.pageflux.migration.MigrationStatus;
 import io.pageflux.transport.Acceptor;
 import io.pageflux.transport.Connection;
-import io.pageflux.transport.tcp.TcpSpec;
-import io.pageflux.transport.tcp.TcpTransport;
+import io.pageflux.transport.tcp.SocketTransport;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -45,9 +44,9 @@ public final class ReceiveCommand implements Callable<Integer> {
   @Option(
       names = "--listen",
       required = true,
-      paramLabel = "HOST:PORT",
-      description = "Where to wait; PORT alone is reachable from this host only.")
-  private Endpoint endpoint = new Endpoint(Endpoint.LOOPBACK, 0);
+      paramLabel = "ENDPOINT",
+      description = "Where to wait: HOST:PORT, unix:PATH, or PORT, reachable from this host only.")
+  private Endpoint endpoint = Endpoint.ANY_PORT;
 
   @Option(
       names = "--memory",
@@ -108,9 +107,7 @@ public final class ReceiveCommand implements Callable<Integer> {
 
   private int receive(MigrationView view) throws IOException {
     // First the address, then the file: nothing is made for a port that is in use.
-    Acceptor acceptor =
-        Objects.requireNonNull(
-            TcpTransport.listen(TcpSpec.of(endpoint.host(), endpoint.port())).block());
+    Acceptor acceptor = Objects.requireNonNull(SocketTransport.listen(endpoint.spec()).block());
     try {
       boolean existed = Files.exists(file);
       boolean complete = false;

@@ -18,8 +18,7 @@ import io.pageflux.memory.GuestMemory;
 import io.pageflux.migration.CompressionSpec;
 import io.pageflux.migration.OutgoingMigration;
 import io.pageflux.migration.OutgoingSpec;
-import io.pageflux.transport.tcp.TcpSpec;
-import io.pageflux.transport.tcp.TcpTransport;
+import io.pageflux.transport.tcp.SocketTransport;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -51,9 +50,9 @@ public final class SendCommand implements Callable<Integer> {
   @Option(
       names = "--connect",
       required = true,
-      paramLabel = "HOST:PORT",
-      description = "Where 'pageflux receive' listens; PORT alone is on this host.")
-  private Endpoint endpoint = new Endpoint(Endpoint.LOOPBACK, 0);
+      paramLabel = "ENDPOINT",
+      description = "Where 'pageflux receive' listens: HOST:PORT, unix:PATH, or PORT on this host.")
+  private Endpoint endpoint = Endpoint.ANY_PORT;
 
   @Option(
       names = "--memory",
@@ -227,8 +226,7 @@ public final class SendCommand implements Callable<Integer> {
     return OutgoingSpec.of(
             memory,
             guest,
-            CapturingConnector.of(
-                TcpTransport.connector(TcpSpec.of(endpoint.host(), endpoint.port())), capture))
+            CapturingConnector.of(SocketTransport.connector(endpoint.spec()), capture))
         .withXbzrle(
             xbzrleCache.bytes() == 0
                 ? null

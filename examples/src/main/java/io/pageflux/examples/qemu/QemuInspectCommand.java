@@ -5,6 +5,7 @@ import io.pageflux.examples.cli.ExitCode;
 import io.pageflux.examples.report.JsonReport;
 import io.pageflux.qemu.stream.QemuInspection;
 import io.pageflux.qemu.stream.QemuStreamSummary;
+import io.pageflux.qemu.stream.StreamSummaryJson;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -21,7 +22,8 @@ import picocli.CommandLine.Parameters;
       "Counts sections, RAM blocks and page records by their form, names the pages that were sent"
           + " most often, and lists the devices. The last line says what is wrong with the stream,"
           + " if anything is; the exit code is 1 then.",
-      "A stream is captured with QEMU's 'migrate \"exec:cat > FILE\"'."
+      "A stream is captured with 'pageflux qemu-capture', or with QEMU's"
+          + " 'migrate \"exec:cat > FILE\"'."
     })
 public final class QemuInspectCommand implements Callable<Integer> {
 

@@ -8,8 +8,8 @@ import io.pageflux.examples.image.SendCommand;
 import io.pageflux.migration.CompressionSpec;
 import io.pageflux.qemu.relay.QemuRelay;
 import io.pageflux.qemu.relay.RelaySpec;
-import io.pageflux.transport.tcp.TcpSpec;
-import io.pageflux.transport.tcp.TcpTransport;
+import io.pageflux.transport.tcp.SocketSpec;
+import io.pageflux.transport.tcp.SocketTransport;
 import java.time.Duration;
 import java.util.OptionalInt;
 import picocli.CommandLine.Command;
@@ -48,14 +48,16 @@ public final class RelayCommand {
       @Option(
               names = "--listen",
               required = true,
-              paramLabel = "HOST:PORT",
-              description = "Where QEMU migrates to; PORT alone is on this host only.")
+              paramLabel = "ENDPOINT",
+              description =
+                  "Where QEMU migrates to: HOST:PORT, unix:PATH, or PORT for this host only.")
           Endpoint listen,
       @Option(
               names = "--connect",
               required = true,
-              paramLabel = "HOST:PORT",
-              description = "Where the relay of the destination listens.")
+              paramLabel = "ENDPOINT",
+              description =
+                  "Where the relay of the destination listens: HOST:PORT, unix:PATH, or PORT.")
           Endpoint connect,
       @Option(
               names = "--compress",
@@ -93,15 +95,13 @@ public final class RelayCommand {
             .withXbzrle(
                 cache.bytes() == 0 ? null : XbzrleSpec.DEFAULT.withCacheBytes(cache.bytes()))
             .withPeerTimeout(peerTimeout);
-    TcpSpec qemu = TcpSpec.of(listen.host(), listen.port()).withSocketBuffers(0, QEMU_BUFFER_BYTES);
-    return new RelayRunner(console, once, "QEMU", "migrate tcp:%s")
+    SocketSpec qemu = listen.spec().withSocketBuffers(0, QEMU_BUFFER_BYTES);
+    return new RelayRunner(
+            console, once, "QEMU", listen instanceof Endpoint.Tcp ? "migrate tcp:%s" : "migrate %s")
         .run(
-            TcpTransport.listen(qemu),
+            SocketTransport.listen(qemu),
             acceptor ->
-                QemuRelay.source(
-                    spec,
-                    acceptor,
-                    TcpTransport.connector(TcpSpec.of(connect.host(), connect.port()))));
+                QemuRelay.source(spec, acceptor, SocketTransport.connector(connect.spec())));
   }
 
   @Command(name = "destination", description = "The relay that hands the stream to QEMU.")
@@ -109,15 +109,16 @@ public final class RelayCommand {
       @Option(
               names = "--listen",
               required = true,
-              paramLabel = "HOST:PORT",
+              paramLabel = "ENDPOINT",
               description =
-                  "Where the source's relay connects to; PORT alone is on this host only.")
+                  "Where the source's relay connects to: HOST:PORT, unix:PATH, or PORT for this host"
+                      + " only.")
           Endpoint listen,
       @Option(
               names = "--connect",
               required = true,
-              paramLabel = "HOST:PORT",
-              description = "Where QEMU waits: its -incoming tcp:HOST:PORT.")
+              paramLabel = "ENDPOINT",
+              description = "Where QEMU waits: HOST:PORT or unix:PATH, as its -incoming has it.")
           Endpoint connect,
       @Option(
               names = "--workers",
@@ -136,12 +137,11 @@ public final class RelayCommand {
         RelaySpec.DEFAULT
             .withCompression(new CompressionSpec(1, workers))
             .withPeerTimeout(peerTimeout);
-    TcpSpec qemu =
-        TcpSpec.of(connect.host(), connect.port()).withSocketBuffers(QEMU_BUFFER_BYTES, 0);
+    SocketSpec qemu = connect.spec().withSocketBuffers(QEMU_BUFFER_BYTES, 0);
     return new RelayRunner(console, once, "the source's relay", "%s")
         .run(
-            TcpTransport.listen(TcpSpec.of(listen.host(), listen.port())),
-            acceptor -> QemuRelay.destination(spec, acceptor, TcpTransport.connector(qemu)));
+            SocketTransport.listen(listen.spec()),
+            acceptor -> QemuRelay.destination(spec, acceptor, SocketTransport.connector(qemu)));
   }
 
   /** Reads {@code --xbzrle-cache}: 0 stands for off. */

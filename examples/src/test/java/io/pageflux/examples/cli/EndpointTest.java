@@ -3,6 +3,7 @@ package io.pageflux.examples.cli;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -21,13 +22,25 @@ class EndpointTest {
     "a.example.org:80, a.example.org, 80",
   })
   void hostsAndPortsAreToldApart(String text, String host, int port) {
-    assertThat(Endpoint.parse(text)).isEqualTo(new Endpoint(host, port));
+    assertThat(Endpoint.parse(text)).isEqualTo(new Endpoint.Tcp(host, port));
   }
 
   @Test
   void anIpv6AddressIsShownInBrackets() {
     assertThat(Endpoint.parse("[::1]:22")).hasToString("[::1]:22");
     assertThat(Endpoint.parse("22")).hasToString("127.0.0.1:22");
+  }
+
+  @Test
+  void aUnixSocketIsToldFromAHost() {
+    assertThat(Endpoint.parse("unix:/tmp/a b:4444"))
+        .isEqualTo(new Endpoint.Unix(Path.of("/tmp/a b:4444")))
+        .hasToString("unix:/tmp/a b:4444");
+    for (String wrong : new String[] {"unix:", "unix:/tmp/" + "x".repeat(103)}) {
+      assertThatThrownBy(() -> Endpoint.parse(wrong))
+          .isInstanceOf(TypeConversionException.class)
+          .hasMessageContainingAll(wrong, "1 to 107 bytes");
+    }
   }
 
   @ParameterizedTest

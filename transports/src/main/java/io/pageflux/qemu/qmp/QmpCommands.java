@@ -17,6 +17,8 @@ import reactor.core.publisher.Mono;
  */
 public final class QmpCommands {
 
+  private static final Duration SETTLING = Duration.ofMillis(5);
+
   private final QmpClient client;
 
   QmpCommands(QmpClient client) {
@@ -131,6 +133,9 @@ public final class QmpCommands {
    * events} must be on. Does not wait for a migration to begin: where there is none, waits until
    * there is one and it has ended.
    *
+   * <p>QEMU says at the source that the migration has completed a moment before it reckons its
+   * total time and its downtime; this waits for those.
+   *
    * @param timeout for the whole of it
    * @return the status {@code completed}; any other end is an error of kind {@code GUEST} with what
    *     QEMU says about it
@@ -140,6 +145,7 @@ public final class QmpCommands {
         .concatMap(event -> queryMigrate())
         .filter(MigrateStatus::isEnded)
         .next()
+        .flatMap(this::settled)
         .switchIfEmpty(client.execute("query-migrate").map(MigrateStatus::of)) // says it is closed
         .timeout(
             timeout,
@@ -158,5 +164,15 @@ public final class QmpCommands {
                             Kind.GUEST,
                             "the migration of QEMU at %s ended with %s"
                                 .formatted(client.spec().address(), status))));
+  }
+
+  /** Until the run state goes on too, a migration's times are those of the one before. */
+  private Mono<MigrateStatus> settled(MigrateStatus status) {
+    return status.isCompleted()
+        ? queryStatus()
+            .filter(state -> !state.equals("finish-migrate"))
+            .repeatWhenEmpty(times -> times.delayElements(SETTLING))
+            .then(queryMigrate())
+        : Mono.just(status);
   }
 }

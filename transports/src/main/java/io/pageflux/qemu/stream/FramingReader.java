@@ -82,6 +82,12 @@ final class FramingReader {
     if (!piece.fill(in, 4)) {
       return null;
     }
+    if (piece.i32(0) == QemuFormat.MULTIFD_MAGIC) {
+      throw piece.protocol(
+          0,
+          "the first bytes are those of a multifd channel and not 'QEVM': switch the capability"
+              + " multifd off, or read all its channels");
+    }
     if (piece.i32(0) != QemuFormat.MAGIC) {
       throw piece.protocol(
           0,

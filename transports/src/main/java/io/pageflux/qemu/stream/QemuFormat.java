@@ -10,6 +10,10 @@ final class QemuFormat {
 
   static final int MAGIC = 0x5145564d;
   static final int VERSION = 3;
+
+  /** What the additional connections of multifd begin with. */
+  static final int MULTIFD_MAGIC = 0x11223344;
+
   static final int HEADER_BYTES = 8;
 
   // What a section begins with.

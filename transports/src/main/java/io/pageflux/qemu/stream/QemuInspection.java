@@ -18,7 +18,8 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Reads a captured migration stream, and says what it holds.
+ * Reads a captured migration stream, and says what it holds; or counts what a stream holds while
+ * somebody else reads it, with the {@linkplain #reader reader} that it makes.
  *
  * <p>A stream that is at fault is summarised up to the fault, which the summary holds.
  *
@@ -49,8 +50,30 @@ public final class QemuInspection {
   private long batches;
   private long tailBytes;
 
+  private final int targetPageSizeBytes;
+  private final long maxCountedPages;
+
   private QemuInspection(int targetPageSizeBytes) {
+    this(targetPageSizeBytes, MAX_COUNTED_PAGES);
+  }
+
+  /**
+   * Begins, for whoever reads a stream himself.
+   *
+   * <p><b>Threading:</b> for one thread at a time, the one that reads.
+   *
+   * @param targetPageSizeBytes the guest's smallest page size, for streams that do not say it
+   * @param maxCountedPages pages of a guest that has more are not counted one by one; 0 for none
+   */
+  public QemuInspection(int targetPageSizeBytes, long maxCountedPages) {
+    this.targetPageSizeBytes = targetPageSizeBytes;
     this.pageSize = targetPageSizeBytes;
+    this.maxCountedPages = maxCountedPages;
+  }
+
+  /** {@return a reader whose page records are counted here; to be called once} */
+  public QemuStreamReader reader(BatchGeometry geometry) {
+    return new QemuStreamReader(geometry, targetPageSizeBytes, this::count);
   }
 
   /**
@@ -74,8 +97,7 @@ public final class QemuInspection {
       throws IOException {
     QemuInspection inspection = new QemuInspection(targetPageSizeBytes);
     try (SlabPool pool = new SlabPool(1, GEOMETRY);
-        QemuStreamReader reader =
-            new QemuStreamReader(GEOMETRY, targetPageSizeBytes, inspection::count)) {
+        QemuStreamReader reader = inspection.reader(GEOMETRY)) {
       MigrationException error = null;
       try {
         inspection.readAll(channel, reader, pool);
@@ -112,6 +134,12 @@ public final class QemuInspection {
   }
 
   private void take(QemuElement element) {
+    note(element);
+    element.release();
+  }
+
+  /** Counts an element that the reader has returned; it stays the caller's. */
+  public void note(QemuElement element) {
     switch (element) {
       case QemuElement.Configuration configuration -> {
         machineType = Optional.of(configuration.machineType());
@@ -127,10 +155,7 @@ public final class QemuInspection {
         tailBytes += raw.remaining();
         description.add(raw);
       }
-      case QemuElement.Pages pages -> {
-        batches++;
-        pages.release();
-      }
+      case QemuElement.Pages pages -> batches++;
       case QemuElement.Header header -> {}
       case QemuElement.EndOfRamData end -> {}
       case QemuElement.MultifdFlush flush -> {}
@@ -141,7 +166,7 @@ public final class QemuInspection {
   private void begin(QemuElement.RamBlocks blocks) {
     layout = blocks.layout();
     pageSize = blocks.pageSizeBytes();
-    boolean countPages = blocks.layout().totalBytes() / pageSize <= MAX_COUNTED_PAGES;
+    boolean countPages = blocks.layout().totalBytes() / pageSize <= maxCountedPages;
     for (QemuRamLayout.Block block : blocks.layout().blocks()) {
       if (block.usedLengthBytes() > 0) {
         counts.add(new EnumMap<>(QemuRecordType.class));
@@ -157,7 +182,13 @@ public final class QemuInspection {
     pageCounts.get(block).count(page);
   }
 
-  private QemuStreamSummary summary(long bytesRead, @Nullable MigrationException error) {
+  /**
+   * {@return what has been counted so far}
+   *
+   * @param bytesRead how many bytes the stream has so far
+   * @param error what is wrong with it; the devices are not looked for then
+   */
+  public QemuStreamSummary summary(long bytesRead, @Nullable MigrationException error) {
     return new QemuStreamSummary(
         bytesRead,
         machineType,

@@ -59,7 +59,11 @@ public final class TcpAcceptor implements Acceptor {
                     .doOnConnection(
                         accepted -> {
                           Connection connection =
-                              new TcpConnection(accepted.channel(), spec, loops);
+                              new TcpConnection(
+                                  accepted.channel(),
+                                  TcpFailures.address(accepted.channel().remoteAddress()),
+                                  spec,
+                                  loops);
                           if (!queue.offer(connection)) {
                             connection.dispose();
                           }

@@ -12,7 +12,7 @@ import reactor.netty.FutureMono;
 import reactor.netty.NettyPipeline;
 
 /**
- * A connection over TCP.
+ * A connection over TCP or a Unix domain socket.
  *
  * <p>Made on the channel's event loop before anything was read from it.
  */
@@ -25,9 +25,9 @@ final class TcpConnection implements Connection {
   private final TcpInbound inbound;
   private final AtomicBoolean sendTaken = new AtomicBoolean();
 
-  TcpConnection(Channel channel, TcpSpec spec, TcpLoops loops) {
+  TcpConnection(Channel channel, String peer, SocketSpec spec, TcpLoops loops) {
     this.channel = channel;
-    this.peer = TcpFailures.address(channel.remoteAddress());
+    this.peer = peer;
     this.inbound = new TcpInbound(channel, peer);
     loops.acquire();
     channel.closeFuture().addListener(closed -> loops.release());

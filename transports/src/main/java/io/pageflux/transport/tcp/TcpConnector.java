@@ -76,7 +76,8 @@ public final class TcpConnector implements Connector {
   }
 
   private Connection connection(reactor.netty.Connection connected) {
-    return new TcpConnection(connected.channel(), spec, loops);
+    return new TcpConnection(
+        connected.channel(), TcpFailures.address(connected.channel().remoteAddress()), spec, loops);
   }
 
   private TcpClient client(InetAddress address, LoopResources loop) {

@@ -119,7 +119,7 @@ final class TcpFailures {
   }
 
   /** What the causes say together, in lower case. */
-  private static String text(Throwable failure) {
+  static String text(Throwable failure) {
     StringBuilder text = new StringBuilder();
     int depth = 0;
     for (Throwable t = failure; t != null && depth < 8; t = t.getCause(), depth++) {
@@ -128,7 +128,7 @@ final class TcpFailures {
     return text.toString().toLowerCase(Locale.ROOT);
   }
 
-  private static String reason(Throwable cause) {
+  static String reason(Throwable cause) {
     String message = cause.getMessage();
     return message == null || message.isBlank() ? cause.getClass().getSimpleName() : message;
   }

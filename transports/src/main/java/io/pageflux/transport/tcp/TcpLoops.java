@@ -17,13 +17,13 @@ final class TcpLoops {
   private static final Duration LAST_TASKS = Duration.ofSeconds(5);
 
   private final String threadPrefix;
-  private final TcpSpec spec;
+  private final SocketSpec spec;
 
   // Guarded by this object's monitor.
   private int users;
   private @Nullable LoopResources own;
 
-  TcpLoops(String threadPrefix, TcpSpec spec) {
+  TcpLoops(String threadPrefix, SocketSpec spec) {
     this.threadPrefix = threadPrefix;
     this.spec = spec;
   }

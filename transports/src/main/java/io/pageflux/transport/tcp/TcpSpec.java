@@ -35,7 +35,8 @@ public record TcpSpec(
     @Nullable LoopResources loopResources,
     int sendBufferBytes,
     int receiveBufferBytes,
-    int readBytes) {
+    int readBytes)
+    implements SocketSpec {
 
   /** The address that specs without another one use: nobody else can reach it. */
   public static final String LOOPBACK = "127.0.0.1";
@@ -69,7 +70,7 @@ public record TcpSpec(
     requireRange("readBytes", readBytes, 4 << 10, 4 << 20);
   }
 
-  private static void requireRange(String what, int value, int least, int most) {
+  static void requireRange(String what, int value, int least, int most) {
     if (value < least || value > most) {
       throw new IllegalArgumentException(
           what + " must be " + least + " to " + most + ", but it was " + value);
@@ -170,7 +171,8 @@ public record TcpSpec(
         readBytes);
   }
 
-  /** {@return a spec with fixed socket buffers; 0 lets the kernel adapt one} */
+  /** {@inheritDoc} */
+  @Override
   public TcpSpec withSocketBuffers(int newSendBufferBytes, int newReceiveBufferBytes) {
     return new TcpSpec(
         host,
@@ -198,8 +200,8 @@ public record TcpSpec(
         newReadBytes);
   }
 
-  /** {@return host and port, for messages} */
-  String address() {
+  @Override
+  public String address() {
     return TcpFailures.address(host, port);
   }
 }

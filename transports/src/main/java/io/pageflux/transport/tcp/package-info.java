@@ -1,4 +1,4 @@
-/** The transport over TCP, on reactor-netty. */
+/** The transport over TCP and Unix domain sockets, on reactor-netty. */
 @NullMarked
 package io.pageflux.transport.tcp;
 

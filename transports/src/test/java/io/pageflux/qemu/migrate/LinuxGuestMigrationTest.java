@@ -23,6 +23,9 @@ class LinuxGuestMigrationTest {
 
   private static final Duration PATIENCE = Duration.ofMinutes(2);
 
+  /** More of them: {@code -Dpageflux.linux.moves=10}. */
+  private static final int MOVES = Integer.getInteger("pageflux.linux.moves", 2);
+
   @TempDir private Path directory;
 
   private LinuxGuest start(String name, Settings settings, String... more) throws IOException {
@@ -39,15 +42,20 @@ class LinuxGuestMigrationTest {
   @Test
   void aLinuxGuestThatRewritesItsMemoryMovesFromQemuToQemu() throws Exception {
     Settings settings = Settings.small(20);
-    try (LinuxGuest first = start("a", settings)) {
-      first.awaitReady();
-      first.awaitRound();
-      try (LinuxGuest second = start("b", settings, "-incoming", "defer")) {
-        move(first, second);
-        try (LinuxGuest third = start("c", settings, "-incoming", "defer")) {
-          move(second, third);
+    LinuxGuest guest = start("0", settings);
+    try {
+      guest.awaitReady();
+      guest.awaitRound();
+      for (int move = 1; move <= MOVES; move++) {
+        LinuxGuest from = guest;
+        try (from) {
+          guest = start(Integer.toString(move), settings, "-incoming", "defer");
+          move(from, guest);
         }
+        Files.delete(directory.resolve((move - 1) + ".ram"));
       }
+    } finally {
+      guest.close();
     }
   }
 

@@ -22,7 +22,7 @@ import org.junit.jupiter.api.extension.ExtensionContext;
  * <p>Netty finds such a buffer when it has been collected, and only logs it. So after the tests one
  * more buffer is dropped, and when the log tells of that one, it has told of all.
  */
-final class LeakCheck implements BeforeAllCallback, AfterAllCallback {
+public final class LeakCheck implements BeforeAllCallback, AfterAllCallback {
 
   private final Logger logger = Logger.getLogger(ResourceLeakDetector.class.getName());
   private final List<String> leaks = new CopyOnWriteArrayList<>();

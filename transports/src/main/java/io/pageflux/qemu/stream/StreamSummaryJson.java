@@ -1,19 +1,18 @@
-package io.pageflux.examples.qemu;
+package io.pageflux.qemu.stream;
 
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.pageflux.MigrationException;
-import io.pageflux.qemu.stream.QemuRecordType;
-import io.pageflux.qemu.stream.QemuStreamSummary;
 import io.pageflux.qemu.stream.QemuStreamSummary.Count;
 import java.util.Locale;
 
 /** A stream's summary as JSON; sizes are bytes. */
-final class StreamSummaryJson {
+public final class StreamSummaryJson {
 
   private StreamSummaryJson() {}
 
-  static ObjectNode of(QemuStreamSummary summary) {
+  /** {@return the summary, in an object of its own} */
+  public static ObjectNode of(QemuStreamSummary summary) {
     ObjectNode json = JsonNodeFactory.instance.objectNode();
     json.put("stream-bytes", summary.streamBytes());
     summary.machineType().ifPresent(type -> json.put("machine-type", type));

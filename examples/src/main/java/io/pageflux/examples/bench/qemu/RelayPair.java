@@ -1,0 +1,94 @@
+package io.pageflux.examples.bench.qemu;
+
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+
+/** Two relay processes, one at each end of the link, as the command line starts them. */
+final class RelayPair implements AutoCloseable {
+
+  private static final int QEMU_PORT = 7001;
+  private static final int RELAY_PORT = 7002;
+
+  private final Process destination;
+  private final Process source;
+
+  private RelayPair(Process destination, Process source) {
+    this.destination = destination;
+    this.source = source;
+  }
+
+  /** {@return where the source's QEMU migrates to} */
+  String uri() {
+    return "tcp:" + ShapedLink.End.SOURCE.address() + ":" + QEMU_PORT;
+  }
+
+  /**
+   * Starts both, and waits until they listen.
+   *
+   * @param destinationPort where the destination's QEMU listens
+   */
+  static RelayPair start(ShapedLink link, int destinationPort) throws IOException {
+    String there = ShapedLink.End.DESTINATION.address() + ":";
+    Process destination =
+        start(
+            link,
+            ShapedLink.End.DESTINATION,
+            "destination",
+            there + RELAY_PORT,
+            there + destinationPort);
+    try {
+      return new RelayPair(
+          destination,
+          start(
+              link,
+              ShapedLink.End.SOURCE,
+              "source",
+              ShapedLink.End.SOURCE.address() + ":" + QEMU_PORT,
+              there + RELAY_PORT));
+    } catch (IOException | RuntimeException e) {
+      destination.destroyForcibly();
+      throw e;
+    }
+  }
+
+  private static Process start(
+      ShapedLink link, ShapedLink.End end, String role, String listen, String connect)
+      throws IOException {
+    List<String> command = new ArrayList<>();
+    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    // As the launcher does.
+    command.add("--enable-native-access=ALL-UNNAMED");
+    command.add("--illegal-native-access=deny");
+    command.add("-XX:+UseSerialGC");
+    String options = System.getenv("PAGEFLUX_JAVA_OPTS");
+    if (options != null && !options.isBlank()) {
+      command.addAll(Arrays.asList(options.strip().split("\\s+")));
+    }
+    command.addAll(List.of("-cp", System.getProperty("java.class.path")));
+    command.add("io.pageflux.examples.Main");
+    command.addAll(List.of("qemu-relay", role, "--listen", listen, "--connect", connect));
+    Process process =
+        link.start(end, new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.DISCARD));
+    BufferedReader lines = process.inputReader(StandardCharsets.UTF_8);
+    String first = lines.readLine();
+    if (first == null) {
+      process.destroyForcibly();
+      throw new IOException("the relay at the " + role + " did not start");
+    }
+    Thread.ofPlatform().daemon().name("relay-" + role).start(() -> lines.lines().forEach(l -> {}));
+    return process;
+  }
+
+  @Override
+  public void close() {
+    source.destroy();
+    destination.destroy();
+    source.onExit().join();
+    destination.onExit().join();
+  }
+}
