@@ -9,6 +9,7 @@ import io.pageflux.dirty.DirtyTracker;
 import java.time.Duration;
 import java.util.List;
 import java.util.function.LongSupplier;
+import org.jspecify.annotations.Nullable;
 import reactor.core.publisher.Mono;
 import reactor.core.scheduler.Scheduler;
 
@@ -36,11 +37,17 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
   private final MigrationRun.EventSink events;
   private final LongSupplier bytesWritten;
   private final LongSupplier clock;
+  private final OutgoingControl controller;
 
   private final ConvergenceMeter meter;
   private final ConvergenceControl control;
   private final GuestThrottle throttle;
 
+  /** What was counted when a pause ended, before anything more was sent. */
+  private record PauseEnd(ConvergenceMeter.Counters counters, long nanos) {}
+
+  private @Nullable PauseEnd pauseEnd;
+  private long idleNanos;
   private volatile Heard heard = new Heard(0, 0, 0);
   private volatile long beganNanos;
   private volatile boolean watching;
@@ -56,6 +63,7 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
       MigrationRun.EventSink events,
       LongSupplier bytesWritten,
       LongSupplier clock,
+      OutgoingControl controller,
       Scheduler timer) {
     this.tracker = tracker;
     this.ledger = ledger;
@@ -63,13 +71,20 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
     this.events = events;
     this.bytesWritten = bytesWritten;
     this.clock = clock;
+    this.controller = controller;
     this.meter = new ConvergenceMeter(spec.memory().layout().largestPageSizeBytes());
     this.control = new ConvergenceControl(spec.policy(), spec.limits());
     this.throttle = new GuestThrottle(spec.guest(), timer, spec.peerTimeout(), this);
   }
 
-  private long now() {
+  private long realNow() {
     return clock.getAsLong();
+  }
+
+  /** The time that figures and limits know, which stands still while the migration is paused. */
+  long now() {
+    long now = clock.getAsLong();
+    return now - controller.pausedNanos(now);
   }
 
   /** The first round begins. */
@@ -79,7 +94,7 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
     collectedNanos = beganNanos;
     meter.began(beganNanos);
     statistics.collectedFirst();
-    statistics.firstRound(beganNanos);
+    statistics.firstRound(realNow());
   }
 
   void roundBegan(OutgoingRound round) {
@@ -111,18 +126,44 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
   }
 
   /** The destination has acknowledged a round: it has all that was sent. */
-  void roundAcknowledged(OutgoingRound round, long nowNanos) {
+  void roundAcknowledged(long answerNanos, long nowNanos) {
     heard(statistics.kinds().total(), bytesWritten.getAsLong());
-    meter.roundAcknowledged(counters(), nowNanos - round.endedNanos, nowNanos);
+    learnPause();
+    meter.roundAcknowledged(counters(), answerNanos, nowNanos);
     rounds++;
+  }
+
+  /**
+   * The migration is about to go on after a pause; the clock still shows when that began. From any
+   * thread: what is found out here, the meter learns on its own.
+   */
+  void resuming() {
+    synchronized (this) {
+      pauseEnd = new PauseEnd(counters(), now());
+    }
+  }
+
+  private void learnPause() {
+    PauseEnd end;
+    synchronized (this) {
+      end = pauseEnd;
+      pauseEnd = null;
+    }
+    long idle = controller.pausedNanos(realNow());
+    if (end != null) {
+      meter.idled(end.counters, idle - idleNanos, end.nanos);
+      idleNanos = idle;
+    }
   }
 
   /** Collects the dirty pages between two rounds. */
   void collect() {
+    learnPause();
     long before = now();
+    long real = realNow();
     long found = tracker.collect(ledger.dirty());
     collected(found, before);
-    statistics.collected(ledger.dirty().bytes(), found, before);
+    statistics.collected(ledger.dirty().bytes(), found, real);
   }
 
   private void collected(long found, long beforeNanos) {
@@ -132,20 +173,27 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
     meter.collected(found, ledger.dirty().cardinality(), collectingNanos, now);
   }
 
-  /** A round has ended, and the dirty pages were collected. {@return what to do} */
-  ConvergenceControl.Outcome roundEnded() {
-    return decide();
+  /**
+   * A round has ended, and the dirty pages were collected. {@return what to do; null if the guest
+   * were to be paused, but the migration is paused by now}
+   */
+  ConvergenceControl.@Nullable Outcome roundEnded() {
+    ConvergenceControl.Outcome outcome = decided();
+    return outcome.action() == ConvergenceControl.Action.SWITCH_OVER && !controller.switchOver()
+        ? null
+        : done(outcome);
   }
 
   /** Some time has passed, and a round is under way or not. {@return what to do} */
   ConvergenceControl.Outcome period() {
-    if (!watching) {
+    if (!watching || controller.isPaused()) {
       return new ConvergenceControl.Outcome(ConvergenceControl.Action.GO_ON, "", -1, List.of());
     }
+    learnPause();
     // In this order: what was acknowledged belongs to the period that the collection may end.
     meter.observe(counters(), heard.nanos, now());
     collectWithin();
-    return decide();
+    return done(decided());
   }
 
   /** Not in the first round, which sends every page anyway. */
@@ -158,18 +206,26 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
     long bytesBefore = ledger.dirty().bytes();
     long found = tracker.collect(ledger.dirty());
     collected(found, now);
-    statistics.collectedWithin(ledger.dirty().bytes() - bytesBefore, found, now);
+    statistics.collectedWithin(ledger.dirty().bytes() - bytesBefore, found, realNow());
   }
 
-  private ConvergenceControl.Outcome decide() {
+  private ConvergenceControl.Outcome decided() {
+    long now = now();
+    control
+        .give(controller.parameters().downtimeLimit(), Duration.ofNanos(now - beganNanos))
+        .forEach(this::tell);
     ConvergenceFigures figures =
         meter.figures(
             control.downtimeLimit(),
             new ConvergenceFigures.Throttle(throttle.percent(), throttle.possible()),
-            now());
+            now);
     statistics.expected(figures.downtime().expected());
     ConvergenceControl.Outcome outcome = control.decide(figures);
     statistics.downtimeLimit(control.downtimeLimit());
+    return outcome;
+  }
+
+  private ConvergenceControl.Outcome done(ConvergenceControl.Outcome outcome) {
     outcome.steps().forEach(this::tell);
     if (outcome.throttlePercent() >= 0) {
       throttle.set(outcome.throttlePercent());

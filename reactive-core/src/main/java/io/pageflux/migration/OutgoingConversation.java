@@ -4,6 +4,7 @@ import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
 import io.pageflux.channel.MigrationText;
 import io.pageflux.channel.WireChannel;
+import io.pageflux.codec.XbzrleEncoder;
 import io.pageflux.convergence.ConvergenceControl;
 import io.pageflux.convergence.ConvergenceMeter;
 import io.pageflux.memory.MemoryPages;
@@ -44,6 +45,7 @@ final class OutgoingConversation {
   private final DirtyLedger ledger;
   private final OutgoingPages pages;
   private final OutgoingConvergence convergence;
+  private final OutgoingControl control;
   private final UUID session = UUID.randomUUID();
 
   private final Sinks.One<MigrationInfo> outcome = Sinks.one();
@@ -72,7 +74,10 @@ final class OutgoingConversation {
     this.statistics = migration.statistics;
     this.resources = resources;
     this.ledger = new DirtyLedger(spec.memory().layout());
-    this.pages = new OutgoingPages(spec, resources, statistics);
+    this.control = migration.control;
+    this.pages =
+        new OutgoingPages(
+            resources, statistics, migration.controlled ? control : null, migration.timer);
     this.channel = new WireChannel(connection, spec.peerTimeout(), migration.timer, this::end);
     this.guest =
         new SourceGuest(spec.guest(), resources.scanThread, migration.timer, spec.peerTimeout());
@@ -85,6 +90,7 @@ final class OutgoingConversation {
             events,
             channel::bytesWritten,
             this::now,
+            control,
             migration.timer);
   }
 
@@ -150,18 +156,27 @@ final class OutgoingConversation {
     outcome.tryEmitError(reason);
   }
 
-  private MigrationInfo info() {
+  MigrationInfo info() {
     statistics.transferred(channel.bytesWritten());
-    return statistics.info(
-        now(), () -> resources.encoder == null ? null : resources.encoder.counters());
+    return statistics.info(now(), resources::counters);
+  }
+
+  /** The migration is being paused, or about to go on. From any thread. */
+  void pausing(boolean paused) {
+    if (!paused) {
+      convergence.resuming();
+    }
   }
 
   private Flux<TransportBuffer> limitBandwidth(Flux<TransportBuffer> buffers) {
-    return spec.maxBandwidth() == 0
+    return spec.maxBandwidth() == 0 && !migration.controlled
         ? buffers
         : buffers.transform(
             BandwidthLimit.of(
-                buffer -> buffer.bytes().remaining(), spec::maxBandwidth, migration.timer));
+                buffer -> buffer.bytes().remaining(),
+                () -> control.parameters().maxBandwidth(),
+                migration.timer,
+                control.bandwidthChanges()));
   }
 
   /** What the peer said. */
@@ -218,8 +233,10 @@ final class OutgoingConversation {
 
   private WireRecord.Hello hello() {
     long features =
-        (spec.xbzrle() == null ? 0 : Feature.XBZRLE.mask())
-            | (spec.compression() == null ? 0 : Feature.ZSTD.mask());
+        migration.controlled
+            ? Feature.migration() // what is not used yet may be switched on
+            : (spec.xbzrle() == null ? 0 : Feature.XBZRLE.mask())
+                | (spec.compression() == null ? 0 : Feature.ZSTD.mask());
     return new WireRecord.Hello(
         WireLimits.VERSION, WireLimits.VERSION, features, 0, session, 0, 1, WireLimits.SOFTWARE);
   }
@@ -248,6 +265,7 @@ final class OutgoingConversation {
   private Flux<WireRecord> preCopy() {
     convergence.began();
     migration.status(MigrationStatus.ACTIVE);
+    control.roundsBegin(features);
     return Flux.defer(() -> round(false))
         .repeat(() -> decision().action() == ConvergenceControl.Action.GO_ON);
   }
@@ -261,23 +279,48 @@ final class OutgoingConversation {
   }
 
   private Flux<WireRecord> round(boolean last) {
+    MigrationParameters parameters = parameters(last);
     MemoryPages dirty = ledger.beginRound();
     OutgoingRound begun =
         new OutgoingRound(
-            ++rounds, last, dirty.cardinality(), now(), statistics.kinds(), channel.bytesWritten());
+            ++rounds,
+            last,
+            dirty.cardinality(),
+            convergence.now(),
+            statistics.kinds(),
+            channel.bytesWritten());
     round = begun;
     convergence.roundBegan(begun);
-    if (resources.encoder != null) {
-      resources.encoder.beginRound(begun.number, begun.number == 1, last);
+    XbzrleEncoder encoder = resources.encoder;
+    if (encoder != null) {
+      encoder.beginRound(begun.number, begun.number == 1, last);
     }
     events.emit(new MigrationEvent.RoundStarted(begun.number, last, begun.dirtyPages));
     return Flux.concat(
         Flux.just(new WireRecord.RoundBegin(begun.number, last, begun.dirtyPages)),
-        pages.of(dirty, features).map(WireRecord.Pages::new),
+        pages.of(dirty, features, parameters.compression()).map(WireRecord.Pages::new),
         Mono.fromSupplier(() -> roundEnd(begun)),
         awaiting(
             begun.acknowledged.asMono().doOnNext(n -> checkAck(begun, n)),
             Flux.defer(() -> acknowledged(begun))));
+  }
+
+  /**
+   * What holds for the round that begins. All pages of the round before have been acknowledged, so
+   * nothing is on its way that was made by other means.
+   */
+  private MigrationParameters parameters(boolean last) {
+    MigrationParameters set = control.parameters();
+    if (set.compression() != null) {
+      statistics.compressing();
+    }
+    if (!last) { // a new cache would only take time then
+      String refused = resources.cache(set.xbzrle());
+      if (!refused.isEmpty()) {
+        control.keepXbzrle(resources.xbzrle(), "the cache stays as it is: " + refused);
+      }
+    }
+    return set;
   }
 
   private WireRecord roundEnd(OutgoingRound begun) {
@@ -299,21 +342,31 @@ final class OutgoingConversation {
   }
 
   private Flux<WireRecord> acknowledged(OutgoingRound begun) {
-    long now = now();
+    long now = convergence.now();
     ledger.acknowledge();
     Kinds sent = statistics.kinds().minus(begun.kindsBefore);
     RoundReport report = begun.report(sent, channel.bytesWritten(), now);
     statistics.round(report);
-    convergence.roundAcknowledged(begun, now);
-    if (resources.encoder != null) {
-      resources.encoder.endPeriod(begun.dirtyPages);
+    convergence.roundAcknowledged(now() - begun.endedNanos, now);
+    XbzrleEncoder encoder = resources.encoder;
+    if (encoder != null) {
+      encoder.endPeriod(begun.dirtyPages);
     }
     events.emit(new MigrationEvent.RoundCompleted(report));
-    if (!begun.last) {
+    return begun.last ? Flux.empty() : Mono.defer(this::decide).cast(WireRecord.class).flux();
+  }
+
+  /** Decides when the migration is not paused: what it goes by would be old otherwise. */
+  private Mono<Void> decide() {
+    if (!control.isPaused()) {
       convergence.collect();
-      decision = requireNoAbort(convergence.roundEnded());
+      ConvergenceControl.Outcome made = convergence.roundEnded();
+      if (made != null) {
+        decision = requireNoAbort(made);
+        return Mono.empty();
+      }
     }
-    return Flux.empty();
+    return control.passed().publishOn(resources.scanThread).then(Mono.defer(this::decide));
   }
 
   private static ConvergenceControl.Outcome requireNoAbort(ConvergenceControl.Outcome made) {

@@ -68,6 +68,24 @@ public final class OutgoingMigration {
         stop, (events, stopped) -> new OutgoingSession(spec, stopped, events).run());
   }
 
+  /**
+   * Migrates, and tells of it, under somebody's control. Both XBZRLE and zstd are agreed on with
+   * the destination then, so that they can be switched on later. Otherwise as {@link #events()}.
+   *
+   * @param control for one migration at a time: a subscription fails while it has another one
+   */
+  public Flux<MigrationEvent> events(OutgoingControl control) {
+    return events(Mono.never(), control);
+  }
+
+  /** As {@link #events(OutgoingControl)}, until somebody asks for it to stop by either means. */
+  public Flux<MigrationEvent> events(Mono<?> stop, OutgoingControl control) {
+    Objects.requireNonNull(stop, "stop");
+    Objects.requireNonNull(control, "control");
+    return MigrationRun.events(
+        stop, (events, stopped) -> new OutgoingSession(spec, stopped, events, control).run());
+  }
+
   /** Migrates. {@return the migration as it was at its end} Otherwise as {@link #events()}. */
   public Mono<MigrationInfo> run() {
     return MigrationRun.result(events());
