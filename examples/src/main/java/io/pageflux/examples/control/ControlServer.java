@@ -140,8 +140,7 @@ public final class ControlServer implements AutoCloseable {
               .takeUntilOther(closing.asMono())
               .doFinally(signal -> follow.tryEmitEmpty());
       connection
-          .send(
-              Flux.merge(1, answers, followed()).map(ControlServer::buffer))
+          .send(Flux.merge(1, answers, followed()).map(ControlServer::buffer))
           .onErrorComplete()
           .doFinally(
               signal -> {

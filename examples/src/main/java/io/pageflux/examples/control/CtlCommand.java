@@ -114,9 +114,9 @@ public final class CtlCommand implements Callable<Integer> {
       case QUERY -> query(client).flux();
       case SET ->
           client
-              .execute("migrate-set-parameters", MAPPER.convertValue(arguments(), Map.class))
+              .execute("migrate-set-parameters", arguments())
               .then(client.execute("query-migrate-parameters"))
-              .doOnNext(this::print)
+              .doOnNext(this::printMembers)
               .flux();
       case PAUSE -> client.execute("migrate-pause").doOnNext(this::printJson).flux();
       case CONTINUE -> client.execute("migrate-continue").doOnNext(this::printJson).flux();
@@ -128,7 +128,7 @@ public final class CtlCommand implements Callable<Integer> {
                   // The end of the migration is that of the connection.
                   .onErrorComplete(e -> isKind(e, MigrationException.Kind.TRANSPORT))
                   .takeUntilOther(console.interruption().requests())
-                  .doOnNext(this::print),
+                  .doOnNext(this::printEvent),
               client.execute(ControlCommands.EVENTS));
     };
   }
@@ -137,8 +137,8 @@ public final class CtlCommand implements Callable<Integer> {
     return e instanceof MigrationException known && known.kind() == kind;
   }
 
-  private ObjectNode arguments() {
-    ObjectNode arguments = JsonNodeFactory.instance.objectNode();
+  private Map<String, Object> arguments() {
+    Map<String, Object> arguments = new LinkedHashMap<>();
     try {
       settings.forEach(setting -> ParameterNames.put(arguments, setting));
     } catch (IllegalArgumentException | TypeConversionException e) {
@@ -165,26 +165,25 @@ public final class CtlCommand implements Callable<Integer> {
                 return;
               }
               console.out().println("status: " + all.path("status").asText());
-              print(all.path("parameters"));
+              printMembers(all.path("parameters"));
               MigrationSummary.rounds(all).forEach(console.out()::println);
               MigrationSummary.totals(all).forEach(console.out()::println);
             });
   }
 
   /** Prints an object's members, each on a line; as JSON if that is wanted. */
-  private void print(JsonNode object) {
+  private void printMembers(JsonNode object) {
     if (json) {
       printJson(object);
     } else {
       object
           .properties()
           .forEach(
-              member ->
-                  console.out().println(member.getKey() + ": " + member.getValue().asText()));
+              member -> console.out().println(member.getKey() + ": " + member.getValue().asText()));
     }
   }
 
-  private void print(QmpEvent event) {
+  private void printEvent(QmpEvent event) {
     if (json) {
       Map<String, Object> line = new LinkedHashMap<>();
       line.put("event", event.name());

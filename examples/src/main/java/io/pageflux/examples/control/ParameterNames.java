@@ -148,7 +148,7 @@ final class ParameterNames {
    *
    * @throws RuntimeException with a message for people, if it is nothing of the kind
    */
-  static void put(ObjectNode arguments, String text) {
+  static void put(Map<String, Object> arguments, String text) {
     int equals = text.indexOf('=');
     if (equals < 1) {
       throw new IllegalArgumentException(
@@ -159,7 +159,7 @@ final class ParameterNames {
     switch (name) {
       case MAX_BANDWIDTH -> arguments.put(name, ByteRate.parse(value).bytesPerSecond());
       case CACHE_SIZE ->
-          arguments.put(name, value.equals("off") ? 0 : ByteSize.parse(value).bytes());
+          arguments.put(name, value.equals("off") ? 0L : ByteSize.parse(value).bytes());
       case DOWNTIME_LIMIT ->
           arguments.put(
               name, wholeNumber(value).orElseGet(() -> Durations.parse(value).toMillis()));

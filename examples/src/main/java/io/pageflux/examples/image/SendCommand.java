@@ -235,7 +235,9 @@ public final class SendCommand implements Callable<Integer> {
       Mono<Void> stop = console.interruption().requests();
       OutgoingMigration migration = OutgoingMigration.of(spec(memory, guest));
       view.follow(
-          server == null ? migration.events(stop) : server.tell(migration.events(stop, controller)));
+          server == null
+              ? migration.events(stop)
+              : server.tell(migration.events(stop, controller)));
       return ExitCode.OK;
     }
   }
