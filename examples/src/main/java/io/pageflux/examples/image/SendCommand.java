@@ -217,13 +217,13 @@ public final class SendCommand implements Callable<Integer> {
           ExitCode.USAGE);
     }
     if (throttlePid != null) {
-      ProcessThrottle.requireSensible(throttlePid);
+      ThrottledProcess.requireSensible(throttlePid);
     }
   }
 
   private CommandGuest.@Nullable Throttle throttle() {
     if (throttlePid != null) {
-      return new ProcessThrottle(throttlePid);
+      return new ThrottledProcess(throttlePid);
     }
     return onThrottle == null ? null : new CommandThrottle(onThrottle, commandTimeout);
   }
