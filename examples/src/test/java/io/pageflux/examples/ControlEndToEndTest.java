@@ -137,8 +137,7 @@ class ControlEndToEndTest {
 
   /** A controller that does not behave. */
   private final class Raw implements AutoCloseable {
-    private final SocketChannel channel =
-        SocketChannel.open(UnixDomainSocketAddress.of(socket));
+    private final SocketChannel channel = SocketChannel.open(UnixDomainSocketAddress.of(socket));
     private final BufferedReader lines =
         new BufferedReader(Channels.newReader(channel, StandardCharsets.UTF_8));
 
@@ -195,7 +194,8 @@ class ControlEndToEndTest {
     Raw long1 = new Raw();
     long1.hear();
     long1.say("x".repeat(16_385));
-    assertThat(long1.hear().path("error").path("desc").asText()).contains("16384 bytes at the most");
+    assertThat(long1.hear().path("error").path("desc").asText())
+        .contains("16384 bytes at the most");
     assertThat(long1.lines.readLine()).as("cut off").isNull();
 
     Raw flood = new Raw(); // reads nothing, until it has been stopped by that
