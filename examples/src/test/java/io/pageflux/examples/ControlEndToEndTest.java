@@ -92,6 +92,7 @@ class ControlEndToEndTest {
         .isEqualTo("rw-------");
     Cli events = Cli.start("ctl", socket.toString(), "events");
     open.add(events);
+    events.awaitLine("MIGRATION status=\"active\"");
     assertThat(ctl("pause").exitCode()).isZero();
     events.awaitLine("MIGRATION status=\"paused\"");
     ctl("pause").isFailure(1, "the migration is paused already");

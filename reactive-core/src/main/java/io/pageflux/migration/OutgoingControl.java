@@ -84,6 +84,7 @@ public final class OutgoingControl {
   private long features = Feature.migration();
   private Sinks.Empty<Void> stop = Sinks.empty();
   private boolean cancelled;
+  private volatile boolean hurried;
   private volatile Sinks.@Nullable Empty<Void> pause;
   private long pausedSinceNanos;
   private long pausedNanos;
@@ -270,6 +271,7 @@ public final class OutgoingControl {
     parameters = MigrationParameters.of(migration.spec());
     features = Feature.migration();
     cancelled = false;
+    hurried = false;
     stop = Sinks.empty();
     pause = null;
     pausedNanos = 0;
@@ -308,6 +310,17 @@ public final class OutgoingControl {
   /** {@return for how long the migration has been paused since it began} */
   synchronized long pausedNanos(long nowNanos) {
     return pausedNanos + (pause == null ? 0 : Math.max(0, nowNanos - pausedSinceNanos));
+  }
+
+  /** {@return bytes per second at the most, now; 0 for no limit} */
+  long bandwidth() {
+    return hurried ? 0 : parameters().maxBandwidth();
+  }
+
+  /** The migration fails: no limit holds any more, so that its last word gets out in time. */
+  void hurry() {
+    hurried = true;
+    bandwidthChanges.tryEmitNext(true); // If somebody else emits just now, that serves as well.
   }
 
   /** Emits after each change of the bandwidth. */

@@ -174,7 +174,7 @@ final class OutgoingConversation {
         : buffers.transform(
             BandwidthLimit.of(
                 buffer -> buffer.bytes().remaining(),
-                () -> control.parameters().maxBandwidth(),
+                control::bandwidth,
                 migration.timer,
                 control.bandwidthChanges()));
   }
@@ -443,6 +443,7 @@ final class OutgoingConversation {
     watches.dispose();
     statistics.transferred(channel.bytesWritten());
     convergence.stop();
+    control.hurry();
     return Mono.defer(this::keepGuest)
         .then(Mono.defer(this::liftThrottle))
         .doOnSuccess(nothing -> events.emit(new MigrationEvent.Progress(info())))

@@ -10,9 +10,12 @@ import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.pageflux.examples.cli.Failures;
 import io.pageflux.examples.report.MigrationJson;
+import io.pageflux.migration.MigrationEvent;
 import io.pageflux.migration.OutgoingControl;
+import java.time.Instant;
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The commands of a migration's control, as JSON: what is asked and what is answered have the forms
@@ -67,6 +70,16 @@ final class ControlCommands {
     version.put("package", "pageflux");
     qmp.putArray("capabilities");
     return greeting;
+  }
+
+  /** {@return the status as it is, in the form of the event that tells of a change; or null} */
+  @Nullable ObjectNode status() {
+    try {
+      return EventJson.of(new MigrationEvent.StatusChanged(control.info().status()), Instant.now())
+          .orElse(null);
+    } catch (IllegalStateException e) {
+      return null; // There is none yet.
+    }
   }
 
   static ObjectNode error(String errorClass, String text) {

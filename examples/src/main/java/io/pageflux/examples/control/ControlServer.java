@@ -153,7 +153,12 @@ public final class ControlServer implements AutoCloseable {
     private Flux<ObjectNode> followed() {
       return follow
           .asMono()
-          .flatMapMany(asked -> events.asFlux().onBackpressureBuffer(EVENT_QUEUE));
+          .flatMapMany(
+              asked ->
+                  // The status as it is comes once who asked misses nothing any more.
+                  Flux.merge(
+                      events.asFlux().onBackpressureBuffer(EVENT_QUEUE),
+                      Mono.fromSupplier(commands::status)));
     }
 
     private Iterable<String> lines(TransportBuffer buffer) {
