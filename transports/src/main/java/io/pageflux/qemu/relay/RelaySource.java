@@ -211,14 +211,14 @@ final class RelaySource extends RelayLink {
     if (chooser == null || batch == null) {
       room = window.sent(RelayRecords.bytes(record), now());
     } else {
-      CompressionChoice.Stretch stretch = chooser.sent();
+      CompressionChoice.Choice made = chooser.sent();
       long contents = batch.payloadBytes();
       room =
           window.sent(
               RelayRecords.bytes(record),
               now(),
-              stretch.isTrial(), // how fast the link is cannot be seen through a narrow window
-              now -> chooser.arrived(stretch, contents, now));
+              made.isProbe(), // how fast the link is cannot be seen through a narrow window
+              now -> chooser.arrived(made, contents, now));
     }
     return room == null ? Flux.just(record) : Flux.just(record).concatWith(room.then(Mono.empty()));
   }
