@@ -18,7 +18,8 @@ import org.jspecify.annotations.Nullable;
  * @param compression how pages are compressed between the relays, or null for not at all; for the
  *     destination only its workers are of interest
  * @param adaptive whether pages are sent as they are while that turns out faster than compressing
- *     them; see {@link CompressionChoice}. Without meaning at the destination
+ *     them, which cannot always be told rightly; see {@link CompressionChoice}. Without meaning at
+ *     the destination
  * @param xbzrle how deltas are made, or null for not at all; without meaning at the destination. A
  *     cache as large as the guest misses no page; it takes memory as pages are sent. Pages of the
  *     first pass that are not compressed are not remembered
@@ -43,11 +44,11 @@ public record RelaySpec(
   /** 128 pages of 4 KiB: zstd makes 1 % less of them than of 64, and the way is short enough. */
   private static final BatchGeometry BATCHES = new BatchGeometry(128, 512 << 10);
 
-  /** zstd level 1 in two threads where that is faster, deltas against all that was sent. */
+  /** zstd level 1 in two threads, always; deltas against all that was sent. */
   public static final RelaySpec DEFAULT =
       new RelaySpec(
           new CompressionSpec(1, 2),
-          true,
+          false,
           XbzrleSpec.DEFAULT.withCacheBytes(1L << 40),
           BATCHES,
           4096,

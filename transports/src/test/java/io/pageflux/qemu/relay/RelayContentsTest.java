@@ -33,7 +33,8 @@ class RelayContentsTest {
     AS_THEY_ARE(spec -> spec.withCompression(null).withXbzrle(null)),
     AS_DELTAS(spec -> spec.withCompression(null)),
     COMPRESSED(spec -> spec.withCompression(new CompressionSpec(3, 3)).withXbzrle(null)),
-    AS_COMPRESSED_DELTAS(spec -> spec);
+    AS_COMPRESSED_DELTAS(spec -> spec),
+    AS_IS_FASTER(spec -> spec.withAdaptive(true));
 
     private final UnaryOperator<RelaySpec> change;
 
