@@ -64,8 +64,14 @@ public final class RelayCommand {
               paramLabel = "CODEC",
               defaultValue = "zstd:1",
               converter = SendCommand.CompressionConverter.class,
-              description = "zstd:LEVEL, or none (${DEFAULT-VALUE}).")
+              description =
+                  "zstd:LEVEL, or none (${DEFAULT-VALUE}). While the link turns out faster than that,"
+                      + " pages are sent as they are.")
           OptionalInt compression,
+      @Option(
+              names = "--always-compress",
+              description = "Compress even if that makes the migration slower.")
+          boolean always,
       @Option(
               names = "--workers",
               paramLabel = "N",
@@ -92,6 +98,7 @@ public final class RelayCommand {
         RelaySpec.DEFAULT
             .withCompression(
                 compression.isEmpty() ? null : new CompressionSpec(compression.getAsInt(), workers))
+            .withAdaptive(!always)
             .withXbzrle(
                 cache.bytes() == 0 ? null : XbzrleSpec.DEFAULT.withCacheBytes(cache.bytes()))
             .withPeerTimeout(peerTimeout);

@@ -39,6 +39,7 @@ final class RelaySource extends RelayLink {
   private final SlabPool pool;
   private final WireRecord.Hello hello = hello(UUID.randomUUID());
   private final RelayWindow window = new RelayWindow();
+  private final @Nullable CompressionChoice choice;
   private final Sinks.One<WireRecord.Hello> answer = Sinks.one();
   private final Sinks.Many<TransportBuffer> toQemu = Sinks.many().unicast().onBackpressureBuffer();
   private int returnBacklogBytes; // guarded by toQemu
@@ -61,6 +62,7 @@ final class RelaySource extends RelayLink {
     this.qemu = qemu;
     this.threads = threads;
     this.pool = new SlabPool(spec.slabs(), spec.geometry());
+    this.choice = spec.compression() != null && spec.adaptive() ? new CompressionChoice() : null;
   }
 
   @Override
@@ -152,7 +154,12 @@ final class RelaySource extends RelayLink {
       return;
     }
     notePass(deltas, batch);
-    deltas.encode(batch);
+    // To remember pages takes memory and a tenth of the processors' time. Where the link is so
+    // fast that nothing is compressed, what deltas save is not worth that. No page comes twice in
+    // the first pass: none that was remembered is overtaken by one that was not.
+    if (pass > 0 || choice == null || !choice.isRaw()) {
+      deltas.encode(batch);
+    }
   }
 
   /** QEMU goes through its pages in order, over and over: going back is another pass. */
@@ -176,7 +183,7 @@ final class RelaySource extends RelayLink {
         2 * compression.workers(),
         threads,
         () -> new Compressor(compression.level()),
-        record -> record instanceof WireRecord.Pages pages && pages.batch().storedBytes() > 0,
+        record -> hasContents(record) instanceof PageBatch batch && isCompressed(batch),
         record -> {
           if (record instanceof WireRecord.Pages pages) {
             pages.batch().release();
@@ -184,9 +191,35 @@ final class RelaySource extends RelayLink {
         });
   }
 
+  /** {@return a record's pages, if it has pages with contents} */
+  private static @Nullable PageBatch hasContents(WireRecord record) {
+    return record instanceof WireRecord.Pages pages && pages.batch().payloadBytes() > 0
+        ? pages.batch()
+        : null;
+  }
+
+  private boolean isCompressed(PageBatch batch) {
+    CompressionChoice chooser = choice;
+    return chooser == null || chooser.compress(batch.payloadBytes(), window.holdsBack());
+  }
+
   /** Holds back what comes after a record while the window is full. */
   private Flux<WireRecord> paced(WireRecord record) {
-    Mono<Void> room = window.sent(RelayRecords.bytes(record), now());
+    CompressionChoice chooser = choice;
+    PageBatch batch = hasContents(record);
+    Mono<Void> room;
+    if (chooser == null || batch == null) {
+      room = window.sent(RelayRecords.bytes(record), now());
+    } else {
+      CompressionChoice.Stretch stretch = chooser.sent();
+      long contents = batch.payloadBytes();
+      room =
+          window.sent(
+              RelayRecords.bytes(record),
+              now(),
+              stretch.isTrial(), // how fast the link is cannot be seen through a narrow window
+              now -> chooser.arrived(stretch, contents, now));
+    }
     return room == null ? Flux.just(record) : Flux.just(record).concatWith(room.then(Mono.empty()));
   }
 

@@ -17,8 +17,11 @@ import org.jspecify.annotations.Nullable;
  *
  * @param compression how pages are compressed between the relays, or null for not at all; for the
  *     destination only its workers are of interest
+ * @param adaptive whether pages are sent as they are while that turns out faster than compressing
+ *     them; see {@link CompressionChoice}. Without meaning at the destination
  * @param xbzrle how deltas are made, or null for not at all; without meaning at the destination. A
- *     cache as large as the guest misses no page; it takes memory as pages are sent
+ *     cache as large as the guest misses no page; it takes memory as pages are sent. Pages of the
+ *     first pass that are not compressed are not remembered
  * @param geometry how large a batch of pages is. Smaller ones wait less for one another, larger
  *     ones compress better
  * @param pageSizeBytes the size of QEMU's target page, 4,096 but for few machines
@@ -29,6 +32,7 @@ import org.jspecify.annotations.Nullable;
  */
 public record RelaySpec(
     @Nullable CompressionSpec compression,
+    boolean adaptive,
     @Nullable XbzrleSpec xbzrle,
     BatchGeometry geometry,
     int pageSizeBytes,
@@ -39,10 +43,11 @@ public record RelaySpec(
   /** 128 pages of 4 KiB: zstd makes 1 % less of them than of 64, and the way is short enough. */
   private static final BatchGeometry BATCHES = new BatchGeometry(128, 512 << 10);
 
-  /** zstd level 1 in two threads, deltas against all that was sent. */
+  /** zstd level 1 in two threads where that is faster, deltas against all that was sent. */
   public static final RelaySpec DEFAULT =
       new RelaySpec(
           new CompressionSpec(1, 2),
+          true,
           XbzrleSpec.DEFAULT.withCacheBytes(1L << 40),
           BATCHES,
           4096,
@@ -91,6 +96,20 @@ public record RelaySpec(
   public RelaySpec withCompression(@Nullable CompressionSpec newCompression) {
     return new RelaySpec(
         newCompression,
+        adaptive,
+        xbzrle,
+        geometry,
+        pageSizeBytes,
+        peerTimeout,
+        closeTimeout,
+        progressInterval);
+  }
+
+  /** {@return a spec that compresses only where that is faster, or always} */
+  public RelaySpec withAdaptive(boolean newAdaptive) {
+    return new RelaySpec(
+        compression,
+        newAdaptive,
         xbzrle,
         geometry,
         pageSizeBytes,
@@ -103,6 +122,7 @@ public record RelaySpec(
   public RelaySpec withXbzrle(@Nullable XbzrleSpec newXbzrle) {
     return new RelaySpec(
         compression,
+        adaptive,
         newXbzrle,
         geometry,
         pageSizeBytes,
@@ -115,6 +135,7 @@ public record RelaySpec(
   public RelaySpec withPeerTimeout(Duration newPeerTimeout) {
     return new RelaySpec(
         compression,
+        adaptive,
         xbzrle,
         geometry,
         pageSizeBytes,
@@ -127,6 +148,7 @@ public record RelaySpec(
   public RelaySpec withCloseTimeout(Duration newCloseTimeout) {
     return new RelaySpec(
         compression,
+        adaptive,
         xbzrle,
         geometry,
         pageSizeBytes,
@@ -139,6 +161,7 @@ public record RelaySpec(
   public RelaySpec withProgressInterval(Duration newProgressInterval) {
     return new RelaySpec(
         compression,
+        adaptive,
         xbzrle,
         geometry,
         pageSizeBytes,

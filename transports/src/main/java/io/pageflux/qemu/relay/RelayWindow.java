@@ -1,6 +1,7 @@
 package io.pageflux.qemu.relay;
 
 import java.util.ArrayDeque;
+import java.util.function.LongConsumer;
 import org.jspecify.annotations.Nullable;
 import reactor.core.publisher.Mono;
 import reactor.core.publisher.Sinks;
@@ -36,7 +37,10 @@ final class RelayWindow {
   /** For how long the least time is believed: a way may become longer. */
   private static final long LEAST_DELAY_AGE_NANOS = 10_000_000_000L;
 
-  private record Sent(long bytes, long nanos, boolean whenFull) {}
+  /** Over which time it is judged whether the window holds the sender back. */
+  private static final long JUDGED_NANOS = 250_000_000;
+
+  private record Sent(long bytes, long nanos, boolean whenFull, LongConsumer passedOn) {}
 
   // All guarded by this object's monitor.
   private final ArrayDeque<Sent> underWay = new ArrayDeque<>();
@@ -46,6 +50,11 @@ final class RelayWindow {
   private long leastDelayNanos = Long.MAX_VALUE;
   private long leastDelayAtNanos;
   private Sinks.@Nullable Empty<Void> room;
+  private long fullSinceNanos;
+  private long heldBackNanos;
+  private long judgedAtNanos;
+  private boolean judged;
+  private double heldBackShare;
 
   RelayWindow() {
     this.windowBytes = LEAST_BYTES;
@@ -54,18 +63,50 @@ final class RelayWindow {
   /**
    * Counts a record that is being sent.
    *
+   * @param mayExceed whether the next one may be sent even if the window is full
+   * @param passedOn learns when the record was passed on; called in order, with this object's
+   *     monitor held
    * @return completes when another one may be sent; null if that is now
    */
-  synchronized @Nullable Mono<Void> sent(long bytes, long nowNanos) {
+  synchronized @Nullable Mono<Void> sent(
+      long bytes, long nowNanos, boolean mayExceed, LongConsumer passedOn) {
+    judge(nowNanos);
     bytesUnderWay += bytes;
     boolean full = bytesUnderWay >= windowBytes;
-    underWay.add(new Sent(bytes, nowNanos, full));
-    if (!full) {
+    underWay.add(new Sent(bytes, nowNanos, full, passedOn));
+    if (!full || mayExceed) {
       return null;
     }
     Sinks.Empty<Void> waiting = Sinks.empty();
     room = waiting;
+    fullSinceNanos = nowNanos;
     return waiting.asMono();
+  }
+
+  /** The same for a record that nobody asks about. */
+  @Nullable Mono<Void> sent(long bytes, long nowNanos) {
+    return sent(bytes, nowNanos, false, now -> {});
+  }
+
+  private void judge(long nowNanos) {
+    long nanos = judged ? nowNanos - judgedAtNanos : 0;
+    if (nanos > 0) {
+      double share = Math.clamp((double) heldBackNanos / nanos, 0.0, 1.0);
+      heldBackShare += (share - heldBackShare) * Math.min(1, (double) nanos / JUDGED_NANOS);
+      heldBackNanos = 0;
+    }
+    if (nanos > 0 || !judged) {
+      judgedAtNanos = nowNanos;
+      judged = true;
+    }
+  }
+
+  /**
+   * {@return whether the sender has lately been waiting for room most of the time: then it is the
+   * link, or the destination, that limits the migration, and not the sender's processors}
+   */
+  synchronized boolean holdsBack() {
+    return heldBackShare > 0.5;
   }
 
   /**
@@ -84,10 +125,12 @@ final class RelayWindow {
         passedOn++;
         bytesUnderWay -= sent.bytes;
         learn(sent, nowNanos);
+        sent.passedOn.accept(nowNanos);
       }
-      if (bytesUnderWay < windowBytes) {
+      if (room != null && bytesUnderWay < windowBytes) {
         waiting = room;
         room = null;
+        heldBackNanos += nowNanos - fullSinceNanos;
       }
     }
     if (waiting != null) { // outside of the monitor: this sends

@@ -3,6 +3,8 @@ package io.pageflux.qemu.relay;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.concurrent.atomic.AtomicBoolean;
 import org.junit.jupiter.api.Test;
 import reactor.core.publisher.Mono;
@@ -12,13 +14,23 @@ class RelayWindowTest {
   private static final long RECORD = 64 << 10;
   private final RelayWindow window = new RelayWindow();
 
+  private final ArrayDeque<Long> arrivals = new ArrayDeque<>();
+  private long now;
+  private long linkFree;
+  private long passedOn;
+
   /** A link of so many bytes per second and so long a way, busy as long as it may be. */
   private void drive(long bytesPerSecond, long delayNanos, long records) {
-    ArrayDeque<Long> arrivals = new ArrayDeque<>();
-    long now = 0;
-    long linkFree = 0;
-    long passedOn = 0;
+    drive(bytesPerSecond, delayNanos, records, 0);
+  }
+
+  /** The same, but for a sender that needs so much time to make a record. */
+  private void drive(long bytesPerSecond, long delayNanos, long records, long makingNanos) {
     for (long sent = 0; sent < records; sent++) {
+      now += makingNanos;
+      while (!arrivals.isEmpty() && arrivals.peek() <= now) {
+        assertThat(window.passedOn(++passedOn, arrivals.remove())).isTrue();
+      }
       AtomicBoolean mayGoOn = new AtomicBoolean(true);
       linkFree = Math.max(linkFree, now) + RECORD * 1_000_000_000 / bytesPerSecond;
       arrivals.add(linkFree + delayNanos);
@@ -71,6 +83,29 @@ class RelayWindowTest {
       assertThat(window.passedOn(i, i + 1)).isTrue();
     }
     assertThat(window.windowBytes()).isEqualTo(RelayWindow.LEAST_BYTES);
+  }
+
+  @Test
+  void itIsKnownWhetherTheLinkOrTheSenderLimits() {
+    assertThat(window.holdsBack()).isFalse();
+    drive(25_000_000, 1_000_000, 1_000); // a record takes 2.6 ms
+    assertThat(window.holdsBack()).isTrue();
+    drive(25_000_000, 1_000_000, 1_000, 4_000_000);
+    assertThat(window.holdsBack()).isFalse();
+    drive(25_000_000, 1_000_000, 1_000, 500_000);
+    assertThat(window.holdsBack()).isTrue();
+  }
+
+  @Test
+  void whoMayExceedAFullWindowIsNotHeldBackAndHearsOfHisRecordInTurn() {
+    List<Long> heard = new ArrayList<>();
+    for (int i = 0; i < 10; i++) {
+      assertThat(window.sent(RelayWindow.LEAST_BYTES, i, true, heard::add)).isNull();
+    }
+    assertThat(window.bytesUnderWay()).isEqualTo(10 * RelayWindow.LEAST_BYTES);
+    assertThat(window.passedOn(3, 20)).isTrue();
+    assertThat(heard).containsExactly(20L, 20L, 20L);
+    assertThat(window.sent(1, 21)).isNotNull();
   }
 
   @Test
