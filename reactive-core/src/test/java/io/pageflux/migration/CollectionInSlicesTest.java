@@ -72,12 +72,8 @@ class CollectionInSlicesTest {
     ledger.beginRound();
     Parts tracker = new Parts();
     List<String> others = new ArrayList<>();
-    tracker.then =
-        () -> thread.schedule(() -> others.add("after " + tracker.parts.getLast()));
-    var found =
-        CollectionInSlices.of(tracker, ledger, thread)
-            .subscribeOn(thread)
-            .block(End.LIMIT);
+    tracker.then = () -> thread.schedule(() -> others.add("after " + tracker.parts.getLast()));
+    var found = CollectionInSlices.of(tracker, ledger, thread).subscribeOn(thread).block(End.LIMIT);
     assertThat(found).isEqualTo(new CollectionInSlices.Found(48, 48 * 4096));
     assertThat(tracker.parts).containsExactly("0:0-16", "0:16-32", "0:32-40", "1:0-8");
     assertThat(others.subList(0, 2)).containsExactly("after 0:0-16", "after 0:16-32");
@@ -103,10 +99,13 @@ class CollectionInSlicesTest {
   void realTrackersFindInPartsWhatTheyFindAtOnce() {
     for (TrackingSpec.Kind kind :
         new TrackingSpec.Kind[] {
-          TrackingSpec.Kind.AUTO, TrackingSpec.Kind.COMPARING_HASH, TrackingSpec.Kind.COMPARING_SHADOW
+          TrackingSpec.Kind.AUTO,
+          TrackingSpec.Kind.COMPARING_HASH,
+          TrackingSpec.Kind.COMPARING_SHADOW
         }) {
       try (DirtyTracker tracker =
-          DirtyTrackers.choose(memory, new TrackingSpec(TrackingSpec.Writers.BY_BACKING, kind)).tracker()) {
+          DirtyTrackers.choose(memory, new TrackingSpec(TrackingSpec.Writers.BY_BACKING, kind))
+              .tracker()) {
         tracker.start();
         MemoryPages found = new MemoryPages(memory.layout());
         tracker.collect(found);

@@ -30,6 +30,8 @@ import reactor.core.publisher.Mono;
 @Timeout(60)
 class SharedMemoryTest {
 
+  private static final Duration SOON = Duration.ofMillis(300);
+
   private final TinyGuest source = TinyGuest.atSource();
   private final GuestMemory memory =
       GuestMemory.builder().pageSize(512).shared("ram", 3072).memfd("vga", 512).build();
@@ -48,8 +50,7 @@ class SharedMemoryTest {
 
   private Ends migrate(OutgoingSpec out, IncomingSpec in) {
     var both =
-        Mono.zip(
-                source.migrate(out).materialize(), IncomingMigration.of(in).run().materialize())
+        Mono.zip(source.migrate(out).materialize(), IncomingMigration.of(in).run().materialize())
             .block(End.LIMIT);
     Objects.requireNonNull(both);
     return new Ends(
@@ -331,8 +332,11 @@ class SharedMemoryTest {
                 () ->
                     whole.add(
                         report.round() > 1
-                            || memory.block(0).segment().asSlice(512, 512).get(
-                                    java.lang.foreign.ValueLayout.JAVA_BYTE, 0)
+                            || memory
+                                    .block(0)
+                                    .segment()
+                                    .asSlice(512, 512)
+                                    .get(java.lang.foreign.ValueLayout.JAVA_BYTE, 0)
                                 == 'a'));
           }
         };
@@ -421,7 +425,8 @@ class SharedMemoryTest {
             };
     Ends ends =
         migrate(
-            outgoing().withPageSaver(hanging).withPeerTimeout(Duration.ofMillis(300)), incoming());
+            outgoing().withPageSaver(hanging).withPeerTimeout(SOON),
+            incoming().withPeerTimeout(SOON));
     assertThat(ends.out.failure().kind()).isEqualTo(Kind.TIMEOUT);
     assertThat(ends.out.message()).startsWith("the page saver could not save pages within");
     assertThat(interrupted.getCount()).isZero();
@@ -449,9 +454,9 @@ class SharedMemoryTest {
             };
     Ends ends =
         migrate(
-            outgoing().withPageSaver(hanging).withPeerTimeout(Duration.ofMillis(300)), incoming());
+            outgoing().withPageSaver(hanging).withPeerTimeout(SOON),
+            incoming().withPeerTimeout(SOON));
     assertThat(ends.out.message()).startsWith("the page saver could not bring pages into place");
     assertThat(source.running).isTrue();
   }
-
 }
