@@ -30,8 +30,8 @@ final class ComparingTracker implements DirtyTracker {
   static final String HASH_NAME = "comparing (hash)";
   static final String SHADOW_NAME = "comparing (shadow)";
 
-  /** Compared at 11 GB/s with a shadow, and hashed at 4.7 GB/s: 12 or 28 ms. */
-  private static final long SLICE_BYTES = 128 << 20;
+  /** Hashed in 7 to 26 ms, measured; compared with a shadow in half of that. */
+  private static final long SLICE_BYTES = 64 << 20;
 
   private final String name;
   private final GuestMemory memory;
