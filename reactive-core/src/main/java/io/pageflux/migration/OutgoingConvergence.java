@@ -36,6 +36,7 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
   private final MigrationRun.EventSink events;
   private final LongSupplier bytesWritten;
   private final LongSupplier clock;
+  private final Scheduler thread;
 
   private final ConvergenceMeter meter;
   private final ConvergenceControl control;
@@ -45,7 +46,7 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
   private volatile long beganNanos;
   private volatile boolean watching;
   private int rounds;
-  private long collectedNanos;
+  private volatile long collectedNanos;
   private long collectingNanos;
 
   OutgoingConvergence(
@@ -56,6 +57,7 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
       MigrationRun.EventSink events,
       LongSupplier bytesWritten,
       LongSupplier clock,
+      Scheduler thread,
       Scheduler timer) {
     this.tracker = tracker;
     this.ledger = ledger;
@@ -63,6 +65,7 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
     this.events = events;
     this.bytesWritten = bytesWritten;
     this.clock = clock;
+    this.thread = thread;
     this.meter = new ConvergenceMeter(spec.memory().layout().largestPageSizeBytes());
     this.control = new ConvergenceControl(spec.policy(), spec.limits());
     this.throttle = new GuestThrottle(spec.guest(), timer, spec.peerTimeout(), this);
@@ -118,11 +121,18 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
   }
 
   /** Collects the dirty pages between two rounds. */
-  void collect() {
-    long before = now();
-    long found = tracker.collect(ledger.dirty());
-    collected(found, before);
-    statistics.collected(ledger.dirty().bytes(), found, before);
+  Mono<Void> collect() {
+    return Mono.defer(
+        () -> {
+          long before = now();
+          return CollectionInSlices.of(tracker, ledger, thread)
+              .doOnNext(
+                  found -> {
+                    collected(found.pages(), before);
+                    statistics.collected(ledger.dirty().bytes(), found.pages(), before);
+                  })
+              .then();
+        });
   }
 
   private void collected(long found, long beforeNanos) {
@@ -138,27 +148,62 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
   }
 
   /** Some time has passed, and a round is under way or not. {@return what to do} */
-  ConvergenceControl.Outcome period() {
-    if (!watching) {
-      return new ConvergenceControl.Outcome(ConvergenceControl.Action.GO_ON, "", -1, List.of());
-    }
-    // In this order: what was acknowledged belongs to the period that the collection may end.
-    meter.observe(counters(), heard.nanos, now());
-    collectWithin();
-    return decide();
+  Mono<ConvergenceControl.Outcome> period() {
+    return Mono.defer(
+        () -> {
+          if (!watching) {
+            return Mono.just(nothing());
+          }
+          // In this order: what was acknowledged belongs to the period that the collection may end.
+          meter.observe(counters(), heard.nanos, now());
+          return collectWithin().then(Mono.fromSupplier(() -> watching ? decide() : nothing()));
+        });
+  }
+
+  private static ConvergenceControl.Outcome nothing() {
+    return new ConvergenceControl.Outcome(ConvergenceControl.Action.GO_ON, "", -1, List.of());
   }
 
   /** Not in the first round, which sends every page anyway. */
-  private void collectWithin() {
-    long now = now();
+  private Mono<Void> collectWithin() {
     long rest = Math.max(ConvergenceMeter.PERIOD.toNanos(), COLLECTION_REST * collectingNanos);
-    if (rounds == 0 || now - collectedNanos < rest || !tracker.collectsWithinRounds()) {
-      return;
-    }
-    long bytesBefore = ledger.dirty().bytes();
-    long found = tracker.collect(ledger.dirty());
-    collected(found, now);
-    statistics.collectedWithin(ledger.dirty().bytes() - bytesBefore, found, now);
+    return rounds == 0 || now() - collectedNanos < rest || !tracker.collectsWithinRounds()
+        ? Mono.empty()
+        : collectNow();
+  }
+
+  private Mono<Void> collectNow() {
+    long now = now();
+    return CollectionInSlices.of(tracker, ledger, thread)
+        .doOnNext(
+            found -> {
+              collected(found.pages(), now);
+              statistics.collectedWithin(found.bytes(), found.pages(), now);
+            })
+        .then();
+  }
+
+  /** {@return what is pending, by what is known} From any thread. */
+  Pending estimate() {
+    return pending(false);
+  }
+
+  private Pending pending(boolean exact) {
+    return new Pending(
+        statistics.remainingBytes(), exact, Duration.ofNanos(Math.max(0, now() - collectedNanos)));
+  }
+
+  /**
+   * Collects, and says what is pending. On the scanning thread.
+   *
+   * @param inRound whether pages are being read; then a tracker that compares is not asked
+   */
+  Mono<Pending> exact(boolean inRound) {
+    return Mono.defer(
+        () ->
+            inRound && !tracker.collectsWithinRounds()
+                ? Mono.just(pending(false))
+                : collectNow().then(Mono.fromSupplier(() -> pending(true))));
   }
 
   private ConvergenceControl.Outcome decide() {

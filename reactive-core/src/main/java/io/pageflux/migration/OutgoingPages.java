@@ -12,11 +12,17 @@ final class OutgoingPages {
   private final OutgoingSpec spec;
   private final OutgoingResources resources;
   private final OutgoingStatistics statistics;
+  private final Placing placing;
 
-  OutgoingPages(OutgoingSpec spec, OutgoingResources resources, OutgoingStatistics statistics) {
+  OutgoingPages(
+      OutgoingSpec spec,
+      OutgoingResources resources,
+      OutgoingStatistics statistics,
+      Placing placing) {
     this.spec = spec;
     this.resources = resources;
     this.statistics = statistics;
+    this.placing = placing;
   }
 
   /**
@@ -32,6 +38,9 @@ final class OutgoingPages {
             .doOnNext(statistics::scanned)
             .transform(PageOperators.zeroPages())
             .doOnNext(statistics::withoutZeros);
+    if (resources.saver != null) {
+      batches = batches.transform(placing.through());
+    }
     if (resources.encoder != null && Feature.XBZRLE.in(features)) {
       batches = batches.transform(PageOperators.xbzrleEncode(resources.encoder));
     }

@@ -20,6 +20,7 @@ final class OutgoingSession {
   final OutgoingSpec spec;
   final Mono<Void> stop;
   final MigrationRun.EventSink events;
+  final RunningOutgoing running;
   final Scheduler timer = Schedulers.parallel();
 
   final OutgoingStatistics statistics;
@@ -27,10 +28,12 @@ final class OutgoingSession {
   // Where the guest is after a failure, if it does not run here. Written before the error is told.
   private volatile String whereabouts = "";
 
-  OutgoingSession(OutgoingSpec spec, Mono<Void> stop, MigrationRun.EventSink events) {
+  OutgoingSession(
+      OutgoingSpec spec, Mono<Void> stop, MigrationRun.EventSink events, RunningOutgoing running) {
     this.spec = spec;
     this.stop = stop;
     this.events = events;
+    this.running = running;
     this.statistics = new OutgoingStatistics(spec, now());
   }
 
@@ -44,10 +47,26 @@ final class OutgoingSession {
                 .subscribeOn(Schedulers.boundedElastic()),
             this::migrate,
             OutgoingResources::close)
+        .delayUntil(info -> releaseRam())
         .onErrorMap(this::withWhereabouts)
         .doOnError(this::failed)
         .doFinally(signal -> line.close())
         .doOnSubscribe(s -> status(MigrationStatus.SETUP));
+  }
+
+  /**
+   * After all: until the destination has said that it runs the guest, the source may have to; and
+   * what has ended well does not fail any more.
+   */
+  private Mono<Void> releaseRam() {
+    return spec.lifecycle().releaseRam()
+        ? Mono.fromCallable(() -> spec.memory().releasePages())
+            .subscribeOn(Schedulers.boundedElastic())
+            .map(bytes -> new MigrationEvent.RamReleased(bytes, null))
+            .onErrorResume(e -> Mono.just(new MigrationEvent.RamReleased(0, MigrationText.of(e))))
+            .doOnNext(events::emit)
+            .then()
+        : Mono.empty();
   }
 
   private Mono<MigrationInfo> migrate(OutgoingResources resources) {
