@@ -1,7 +1,6 @@
 package io.pageflux.prediction;
 
 import java.time.Duration;
-import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
 import reactor.core.scheduler.Scheduler;
 import reactor.core.scheduler.Schedulers;
@@ -34,7 +33,7 @@ public final class MigrationObservation {
   private static Mono<GuestProfile> watch(ObservationSpec spec) {
     Scheduler thread =
         Schedulers.fromExecutorService(
-            java.util.concurrent.Executors.newSingleThreadExecutor(
+            java.util.concurrent.Executors.newSingleThreadScheduledExecutor(
                 work -> {
                   Thread made = new Thread(work, "pageflux-watch");
                   made.setDaemon(true);
@@ -58,10 +57,11 @@ public final class MigrationObservation {
                       SHORTEST_PERIOD.toNanos(),
                       spec.duration().toNanos() / (DirtyHistory.MOST_PERIODS - 6));
               Duration period = Duration.ofNanos(Math.max(shortest, least));
-              return Flux.interval(period, thread)
-                  .onBackpressureDrop()
-                  .take(spec.duration())
-                  .concatMap(tick -> Mono.fromCallable(() -> watch.tick(System::nanoTime)), 1)
+              long end = System.nanoTime() + spec.duration().toNanos();
+              // Not at a fixed rate: ticks that were late would come all at once.
+              return Mono.delay(period, thread)
+                  .map(tick -> watch.tick(System::nanoTime) && System.nanoTime() < end)
+                  .repeat()
                   .takeWhile(more -> more)
                   .then(
                       Mono.fromCallable(() -> watch.profile(System::nanoTime))
