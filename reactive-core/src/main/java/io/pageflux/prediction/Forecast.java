@@ -25,7 +25,9 @@ public record Forecast(
   /** Part of the played migrations that is as good as all. */
   static final double SURE = 0.9;
 
-  /** Whether a migration converges: the guest is paused because the limit of its downtime is met. */
+  /**
+   * Whether a migration converges: the guest is paused because the limit of its downtime is met.
+   */
   public enum Verdict {
     /** It does. */
     CONVERGES,

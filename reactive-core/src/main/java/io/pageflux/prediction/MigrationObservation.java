@@ -47,7 +47,8 @@ public final class MigrationObservation {
         .doFinally(end -> Schedulers.boundedElastic().schedule(thread::dispose));
   }
 
-  private static Mono<GuestProfile> watch(GuestWatch watch, ObservationSpec spec, Scheduler thread) {
+  private static Mono<GuestProfile> watch(
+      GuestWatch watch, ObservationSpec spec, Scheduler thread) {
     return Mono.fromCallable(watch::begin)
         .subscribeOn(thread)
         .flatMap(
@@ -64,8 +65,7 @@ public final class MigrationObservation {
                   .repeat()
                   .takeWhile(more -> more)
                   .then(
-                      Mono.fromCallable(() -> watch.profile(System::nanoTime))
-                          .subscribeOn(thread));
+                      Mono.fromCallable(() -> watch.profile(System::nanoTime)).subscribeOn(thread));
             });
   }
 }

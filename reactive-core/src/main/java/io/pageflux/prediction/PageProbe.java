@@ -90,11 +90,7 @@ final class PageProbe implements AutoCloseable {
   void copy(long page, MemorySegment to, long offset) {
     RamBlock block = blockOf(page);
     MemorySegment.copy(
-        block.segment(),
-        block.pageOffset(inBlock(page, block)),
-        to,
-        offset,
-        block.pageSizeBytes());
+        block.segment(), block.pageOffset(inBlock(page, block)), to, offset, block.pageSizeBytes());
   }
 
   /** What the first round would see: batches at random. {@return one count for each} */
@@ -202,9 +198,7 @@ final class PageProbe implements AutoCloseable {
     int runs = 0;
     for (int p = 0; p < batch.size(); p++) {
       runs +=
-          p == 0
-                  || batch.page(p) != batch.page(p - 1) + 1
-                  || batch.kind(p) != batch.kind(p - 1)
+          p == 0 || batch.page(p) != batch.page(p - 1) + 1 || batch.kind(p) != batch.kind(p - 1)
               ? 1
               : 0;
     }

@@ -45,8 +45,7 @@ final class PageSample implements AutoCloseable {
    *
    * @param dirty what was dirty lately
    */
-  PageSample(
-      PageProbe probe, ObservationSpec spec, MemoryPages dirty, SplittableRandom random) {
+  PageSample(PageProbe probe, ObservationSpec spec, MemoryPages dirty, SplittableRandom random) {
     this.probe = probe;
     this.deltas = spec.xbzrle() != null;
     this.slotBytes = dirty.layout().largestPageSizeBytes();

@@ -94,8 +94,7 @@ class ForecasterTest {
   @Test
   void aForcedSwitchOverIsNoConvergenceAndItsDowntimeIsLong() {
     ForecastSpec forced =
-        ForecastSpec.of(
-            10 * MIB, LIMITS.withAtLimit(AtLimit.SWITCH_OVER), LimitPolicy::new);
+        ForecastSpec.of(10 * MIB, LIMITS.withAtLimit(AtLimit.SWITCH_OVER), LimitPolicy::new);
     Forecast forecast = Forecaster.of(writing(50), forced);
     assertThat(forecast.verdict()).isEqualTo(Verdict.DOES_NOT_CONVERGE);
     assertThat(forecast.downtimeSeconds().expected()).isGreaterThan(5);

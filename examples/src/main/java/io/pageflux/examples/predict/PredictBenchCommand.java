@@ -40,8 +40,7 @@ import picocli.CommandLine.Option;
 @Command(
     name = "predict-bench",
     header = "Compare predictions with real migrations, over loopback with a bandwidth limit.",
-    description =
-        "The exit code is 1 if a verdict was wrong or a time was more than 25 %% off.")
+    description = "The exit code is 1 if a verdict was wrong or a time was more than 25 %% off.")
 public final class PredictBenchCommand implements Callable<Integer> {
 
   private static final Duration PATIENCE = Duration.ofMinutes(3);
@@ -92,14 +91,22 @@ public final class PredictBenchCommand implements Callable<Integer> {
     PrintStream out = console.out();
     out.printf(
         "%-22s %6s | %-14s %-18s %8s %8s | %-10s %7s %8s %8s | %s%n",
-        "guest", "MiB/s", "predicted", "seconds", "MiB", "down ms", "real", "seconds", "MiB",
-        "down ms", "");
+        "guest",
+        "MiB/s",
+        "predicted",
+        "seconds",
+        "MiB",
+        "down ms",
+        "real",
+        "seconds",
+        "MiB",
+        "down ms",
+        "");
     for (Scene scene : SCENES) {
       try (GuestMemory memory =
               GuestMemory.builder().anonymous("ram", (long) scene.size() << 20).build();
           KvGuest guest =
-              KvGuest.create(
-                  memory.block(0), new KvLoad((long) scene.dirtyRate() << 20, 2), 42)) {
+              KvGuest.create(memory.block(0), new KvLoad((long) scene.dirtyRate() << 20, 2), 42)) {
         run(scene, memory, guest);
       }
     }
