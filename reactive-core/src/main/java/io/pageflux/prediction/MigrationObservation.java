@@ -1,9 +1,12 @@
 package io.pageflux.prediction;
 
 import java.time.Duration;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
+import reactor.core.Disposable;
 import reactor.core.publisher.Mono;
-import reactor.core.scheduler.Scheduler;
-import reactor.core.scheduler.Schedulers;
+import reactor.core.publisher.MonoSink;
 
 /**
  * Watches a guest for some time as a migration would, and sends nothing.
@@ -27,45 +30,69 @@ public final class MigrationObservation {
 
   /** {@return what was seen of the guest} Cold; each subscription watches anew. */
   public static Mono<GuestProfile> of(ObservationSpec spec) {
-    return Mono.defer(() -> watch(spec));
+    return of(spec, Mono.never());
   }
 
-  private static Mono<GuestProfile> watch(ObservationSpec spec) {
-    Scheduler thread =
-        Schedulers.fromExecutorService(
-            java.util.concurrent.Executors.newSingleThreadScheduledExecutor(
-                work -> {
-                  Thread made = new Thread(work, "pageflux-watch");
-                  made.setDaemon(true);
-                  return made;
-                }));
-    return Mono.usingWhen(
-            Mono.fromCallable(() -> GuestWatch.open(spec)).subscribeOn(thread),
-            watch -> watch(watch, spec, thread),
-            watch -> Mono.fromRunnable(watch::close).subscribeOn(thread))
-        .publishOn(Schedulers.boundedElastic())
-        .doFinally(end -> Schedulers.boundedElastic().schedule(thread::dispose));
+  /**
+   * The same, until somebody has seen enough.
+   *
+   * @param stop when it completes or fails, the observation ends without a profile. Unlike after a
+   *     cancel, everything has been given back then, and the memory may be closed
+   */
+  public static Mono<GuestProfile> of(ObservationSpec spec, Mono<Void> stop) {
+    return Mono.create(
+        sink -> {
+          Watcher watcher = new Watcher(spec, sink);
+          Disposable stopping =
+              stop.subscribe(v -> {}, e -> watcher.stop.countDown(), watcher.stop::countDown);
+          sink.onCancel(watcher.stop::countDown);
+          sink.onDispose(stopping);
+          Thread thread = new Thread(watcher, "pageflux-watch");
+          thread.setDaemon(true);
+          thread.start();
+        });
   }
 
-  private static Mono<GuestProfile> watch(
-      GuestWatch watch, ObservationSpec spec, Scheduler thread) {
-    return Mono.fromCallable(watch::begin)
-        .subscribeOn(thread)
-        .flatMap(
-            least -> {
-              long shortest =
-                  Math.max(
-                      SHORTEST_PERIOD.toNanos(),
-                      spec.duration().toNanos() / (DirtyHistory.MOST_PERIODS - 6));
-              Duration period = Duration.ofNanos(Math.max(shortest, least));
-              long end = System.nanoTime() + spec.duration().toNanos();
-              // Not at a fixed rate: ticks that were late would come all at once.
-              return Mono.delay(period, thread)
-                  .map(tick -> watch.tick(System::nanoTime) && System.nanoTime() < end)
-                  .repeat()
-                  .takeWhile(more -> more)
-                  .then(
-                      Mono.fromCallable(() -> watch.profile(System::nanoTime)).subscribeOn(thread));
-            });
+  /** What the thread does: it takes, watches and gives back. */
+  private record Watcher(ObservationSpec spec, MonoSink<GuestProfile> sink, CountDownLatch stop)
+      implements Runnable {
+
+    Watcher(ObservationSpec spec, MonoSink<GuestProfile> sink) {
+      this(spec, sink, new CountDownLatch(1));
+    }
+
+    @Override
+    public void run() {
+      @Nullable GuestProfile profile;
+      try (GuestWatch watch = GuestWatch.open(spec)) {
+        profile = watch(watch);
+      } catch (Throwable e) {
+        if (stop.getCount() > 0) {
+          sink.error(e);
+        } else {
+          sink.success();
+        }
+        return;
+      }
+      sink.success(profile);
+    }
+
+    /** {@return what was seen, or null if it was stopped} */
+    private @Nullable GuestProfile watch(GuestWatch watch) throws InterruptedException {
+      long least = watch.begin();
+      long shortest =
+          Math.max(
+              SHORTEST_PERIOD.toNanos(),
+              spec.duration().toNanos() / (DirtyHistory.MOST_PERIODS - 6));
+      long period = Math.max(shortest, least);
+      long end = System.nanoTime() + spec.duration().toNanos();
+      // Not at a fixed rate: ticks that were late would come all at once.
+      do {
+        if (stop.await(period, TimeUnit.NANOSECONDS)) {
+          return null;
+        }
+      } while (watch.tick(System::nanoTime) && System.nanoTime() < end);
+      return watch.profile(System::nanoTime);
+    }
   }
 }

@@ -37,7 +37,6 @@ import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
-import reactor.core.publisher.Mono;
 
 /** {@code pageflux predict}. */
 @Command(
@@ -228,8 +227,8 @@ public final class PredictCommand implements Callable<Integer> {
                     BatchGeometry.forPageSize(memory.layout().largestPageSizeBytes()),
                     duration,
                     ObservationSpec.DEFAULT_SAMPLE_BYTES,
-                    1))
-            .takeUntilOther(console.interruption().requests().then(Mono.just(true)))
+                    1),
+                console.interruption().requests())
             .block();
     if (profile == null) {
       throw new CliException("interrupted: nothing was foretold", ExitCode.INTERRUPTED);
