@@ -12,11 +12,13 @@ module io.pageflux.core {
 
   exports io.pageflux;
   exports io.pageflux.codec;
+  exports io.pageflux.convergence;
   exports io.pageflux.dirty;
   exports io.pageflux.memory;
   exports io.pageflux.migration;
   exports io.pageflux.operator;
   exports io.pageflux.page;
+  exports io.pageflux.prediction;
   exports io.pageflux.transport;
   exports io.pageflux.wire;
   exports io.pageflux.channel to

@@ -51,6 +51,24 @@ class BadInputEndToEndTest {
         "receive", "--listen=" + port, "--memory=" + memory, "--size=" + size, "--timeout=100ms");
   }
 
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "--auto-converge --intent=short-downtime | give one of them",
+        "--intent=fast | 'fast' is not an intent",
+        "--intent=finish-within=0s | not long enough",
+        "--on-throttle=true --throttle-pid=2 | give one of them",
+        "--throttle-pid=1 | must be the process that writes the image",
+        "--throttle-pid=4194305 | there is no process 4194305",
+      })
+  void whatMakesNoSenseIsRefusedBeforeAnythingIsDone(String arguments, String part)
+      throws Exception {
+    Cli.Result result = send(image, 1, arguments.split(" "));
+    assertThat(result.exitCode()).as("%s", result).isEqualTo(2);
+    assertThat(String.join(" ", result.messages())).contains(part);
+  }
+
   private static ServerSocket listen() throws IOException {
     return new ServerSocket(0, 1, InetAddress.getLoopbackAddress());
   }

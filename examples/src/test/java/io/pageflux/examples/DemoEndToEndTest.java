@@ -6,6 +6,8 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.regex.Matcher;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -42,6 +44,30 @@ class DemoEndToEndTest {
     assertThat(json.path("verification").path("updates").asLong()).isPositive();
   }
 
+  @Test
+  void theSourceMayWriteToTheDestinationsMemoryItself(@TempDir Path folder) throws Exception {
+    Path report = folder.resolve("report.json");
+    Cli.Result result =
+        Cli.run(
+            "demo",
+            "--size=64m",
+            "--dirty-rate=20m",
+            "--run-after=100ms",
+            "--shared-memory",
+            "--json=" + report);
+
+    assertThat(result.messages()).isEmpty();
+    assertThat(result.exitCode()).isZero();
+    assertThat(result.stdout())
+        .contains("in memory that both sides share")
+        .doesNotContain("not placed")
+        .contains("every one is sound, recent and in its place");
+    JsonNode json = new ObjectMapper().readTree(Files.readString(report));
+    long placed = json.path("placement").path("pages").asLong();
+    assertThat(placed).isPositive().isEqualTo(json.path("ram").path("normal").asLong());
+    assertThat(json.path("placement").path("bytes").asLong()).isEqualTo(placed * 4096);
+  }
+
   @ParameterizedTest
   @ValueSource(strings = {"none", "xbzrle", "zstd:3"})
   void everyCodecWillDo(String codec, @TempDir Path folder) throws Exception {
@@ -60,6 +86,76 @@ class DemoEndToEndTest {
     assertThat(json.path("demo").path("codec").asText()).isEqualTo(codec);
     assertThat(json.has("xbzrle-cache")).isEqualTo(codec.contains("xbzrle"));
     assertThat(json.has("compression")).isEqualTo(codec.contains("zstd"));
+  }
+
+  /** 1.5 times what the link carries, in so small a memory that most of it is written again. */
+  private static Cli.Result tooFast(Path report, String... more) throws Exception {
+    List<String> arguments = new ArrayList<>();
+    arguments.addAll(
+        List.of(
+            "demo",
+            "--size=32m",
+            "--dirty-rate=12m",
+            "--link-rate=8m",
+            "--codec=none",
+            "--run-after=50ms",
+            "--max-rounds=1000",
+            "--json=" + report));
+    arguments.addAll(List.of(more));
+    return Cli.run(arguments.toArray(String[]::new));
+  }
+
+  private static List<String> steps(JsonNode json) {
+    List<String> steps = new ArrayList<>();
+    json.path("steps").forEach(step -> steps.add(step.path("step").asText()));
+    return steps;
+  }
+
+  @Test
+  void aGuestThatWritesFasterThanTheLinkConvergesWhenItIsThrottled(@TempDir Path folder)
+      throws Exception {
+    Path report = folder.resolve("report.json");
+    Cli.Result result = tooFast(report, "--auto-converge", "--downtime-limit=100ms");
+
+    assertThat(result.exitCode()).as("%s", result).isZero();
+    assertThat(result.stdout())
+        .contains("guest throttled by 20 %", "guest not throttled any more", "auto-converge")
+        .contains("every one is sound, recent and in its place");
+    JsonNode json = new ObjectMapper().readTree(Files.readString(report));
+    assertThat(steps(json)).startsWith("throttle").endsWith("switch-over", "throttle-lifted");
+    assertThat(json.path("demo").path("policy").asText()).isEqualTo("auto-converge");
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"short-migration", "short-downtime", "finish-within=6s"})
+  void aGuestThatWritesFasterThanTheLinkConvergesByIntent(String intent, @TempDir Path folder)
+      throws Exception {
+    Path report = folder.resolve("report.json");
+    Cli.Result result = tooFast(report, "--intent=" + intent, "--downtime-limit=200ms");
+
+    assertThat(result.exitCode()).as("%s", result).isZero();
+    JsonNode json = new ObjectMapper().readTree(Files.readString(report));
+    assertThat(json.path("demo").path("verified").asBoolean()).isTrue();
+    if (intent.equals("short-migration")) {
+      assertThat(steps(json)).contains("downtime-limit");
+    }
+  }
+
+  @Test
+  void withoutAPolicyItIsGivenUpAndGoesOnAtTheSource(@TempDir Path folder) throws Exception {
+    Path report = folder.resolve("report.json");
+    Cli.Result result =
+        tooFast(report, "--on-limit=abort", "--timeout=5s", "--downtime-limit=50ms");
+
+    result.isFailure(
+        1,
+        "does not converge: 5 s are over",
+        "the guest goes on at the source: ",
+        "every one is sound");
+    assertThat(result.stdout()).contains("migration given up");
+    JsonNode json = new ObjectMapper().readTree(Files.readString(report));
+    assertThat(json.path("status").asText()).isEqualTo("failed");
+    assertThat(steps(json)).containsExactly("abort");
   }
 
   private static long[] pids(Cli demo) throws InterruptedException {

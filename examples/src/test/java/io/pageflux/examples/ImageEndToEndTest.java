@@ -12,6 +12,7 @@ import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.List;
 import java.util.SplittableRandom;
 import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.BeforeEach;
@@ -71,6 +72,43 @@ class ImageEndToEndTest {
       JsonNode received = new ObjectMapper().readTree(Files.readString(report));
       assertThat(received.path("status").asText()).isEqualTo("completed");
       assertThat(received.path("ram").path("total").asLong()).isEqualTo(SIZE);
+    }
+  }
+
+  /** A process that rewrites a quarter of the image all the time. */
+  private Process writer() throws IOException {
+    String script =
+        "while :; do head -c 16777216 /dev/urandom | dd of='%s' conv=notrunc bs=64k status=none; done";
+    return new ProcessBuilder("sh", "-c", "exec setsid sh -c \"$0\"", script.formatted(image))
+        .redirectOutput(ProcessBuilder.Redirect.DISCARD)
+        .start();
+  }
+
+  @Test
+  void aProcessThatWritesTooFastIsThrottledAndInTheEndLetOff() throws Exception {
+    Process writer = writer();
+    Path log = folder.resolve("log");
+    try (Cli receiver = receive();
+        Cli sender =
+            send(
+                receiver,
+                "--auto-converge",
+                "--downtime-limit=1ms",
+                "--timeout=8s",
+                "--on-limit=abort",
+                "--max-bandwidth=16m",
+                "--xbzrle-cache=off",
+                "--on-throttle=echo $1 >>" + log,
+                "--json=" + folder.resolve("report"))) {
+      sender.result().isFailure(1, "does not converge: 8 s are over");
+      assertThat(receiver.result().exitCode()).isEqualTo(1);
+      List<String> percentages = Files.readAllLines(log);
+      assertThat(percentages).hasSizeGreaterThan(1).startsWith("20").endsWith("0");
+      JsonNode json = new ObjectMapper().readTree(folder.resolve("report").toFile());
+      assertThat(json.path("steps").path(0).path("step").asText()).isEqualTo("throttle");
+    } finally {
+      writer.descendants().forEach(ProcessHandle::destroyForcibly);
+      writer.destroyForcibly();
     }
   }
 

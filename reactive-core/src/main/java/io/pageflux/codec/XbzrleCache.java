@@ -144,6 +144,14 @@ public final class XbzrleCache implements AutoCloseable {
     return slot << pageShift;
   }
 
+  /** Forgets a page, if it is there. */
+  public void forget(long address) {
+    long entry = entry(slot(address));
+    if (memory.get(JAVA_LONG, entry) == address + 1) {
+      memory.set(JAVA_LONG, entry, 0);
+    }
+  }
+
   /** Forgets all pages, and gives their memory back. */
   public void clear() {
     Linux.madvise(memory, MADV_DONTNEED);

@@ -158,6 +158,9 @@ public final class XbzrleEncoder implements AutoCloseable {
       long address = blockStarts[index] + page.page() * pageSizeBytes;
       if (page.kind() == PageKind.ZERO) {
         rememberZero(cache, address);
+      } else if (page.kind() == PageKind.PLACED) {
+        // The destination has other contents now than those that a delta would start from.
+        cache.forget(address);
       } else {
         encode(cache, address, page);
       }

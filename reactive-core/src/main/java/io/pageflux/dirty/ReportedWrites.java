@@ -46,6 +46,11 @@ public final class ReportedWrites implements DirtyTracker {
     return "reported writes";
   }
 
+  @Override
+  public boolean collectsWithinRounds() {
+    return true;
+  }
+
   /** Forgets the reports up to now: the first round, which follows, sends every page. */
   @Override
   public void start() {

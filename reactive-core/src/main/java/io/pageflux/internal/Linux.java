@@ -34,6 +34,21 @@ public final class Linux {
   /** {@code O_CLOEXEC}. */
   public static final int O_CLOEXEC = 0x80000;
 
+  /** {@code O_PATH}: a handle of the file itself, without opening it. */
+  public static final int O_PATH = 0x200000;
+
+  /** {@code F_SEAL_SHRINK}: the memory file cannot be cut short any more. */
+  public static final int F_SEAL_SHRINK = 2;
+
+  private static final int F_SEAL_SEAL = 1;
+  private static final int F_SEAL_GROW = 4;
+  private static final int F_ADD_SEALS = 1033;
+  private static final int F_GET_SEALS = 1034;
+  private static final int MFD_CLOEXEC = 1;
+  private static final int MFD_ALLOW_SEALING = 2;
+  private static final int MADV_DONTNEED = 4;
+  private static final int MADV_REMOVE = 9;
+
   /** {@code PROT_READ | PROT_WRITE}. */
   public static final int PROT_READ_WRITE = 3;
 
@@ -71,6 +86,11 @@ public final class Linux {
       handle(
           "open",
           FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT),
+          Linker.Option.firstVariadicArg(2));
+  private static final MethodHandle FCNTL =
+      handle(
+          "fcntl",
+          FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_INT, JAVA_INT),
           Linker.Option.firstVariadicArg(2));
   private static final MethodHandle CLOSE =
       handle("close", FunctionDescriptor.of(JAVA_INT, JAVA_INT));
@@ -162,14 +182,56 @@ public final class Linux {
         .orThrow("madvise");
   }
 
+  /** Gives back the pages of private memory; it reads as zeros then. */
+  public static void releasePrivate(MemorySegment segment) {
+    madvise(segment, MADV_DONTNEED);
+  }
+
+  /** Gives back the pages of a memory file, for all who map it; they read as zeros then. */
+  public static void releaseShared(MemorySegment segment) {
+    madvise(segment, MADV_REMOVE);
+  }
+
   /** Makes an anonymous memory file of a size. {@return its descriptor} */
   public static int memfd(String name, long bytes) {
+    return memfd(name, bytes, MFD_CLOEXEC);
+  }
+
+  /**
+   * Makes an anonymous memory file that keeps its size for good: whoever maps it within that size
+   * is safe from {@code SIGBUS} by a file that was cut short. {@return its descriptor}
+   */
+  public static int sealedMemfd(String name, long bytes) {
+    int fd = memfd(name, bytes, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    try {
+      fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL, "F_ADD_SEALS");
+      return fd;
+    } catch (ErrnoException e) {
+      close(fd);
+      throw e;
+    }
+  }
+
+  /** {@return the seals of a memory file} */
+  public static int seals(int fd) {
+    return fcntl(fd, F_GET_SEALS, 0, "F_GET_SEALS");
+  }
+
+  private static int fcntl(int fd, int command, int argument, String what) {
+    return (int)
+        call(c -> (int) FCNTL.invokeExact(c, fd, command, argument)).orThrow("fcntl " + what);
+  }
+
+  /** Has a descriptor closed when an arena closes. */
+  public static void closeWith(Arena arena, int fd) {
+    MemorySegment.ofAddress(1).reinterpret(1, arena, closing -> close(fd));
+  }
+
+  private static int memfd(String name, long bytes, int flags) {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment cName = arena.allocateFrom(name);
       int fd =
-          (int)
-              call(c -> (int) MEMFD_CREATE.invokeExact(c, cName, 1 /* MFD_CLOEXEC */))
-                  .orThrow("memfd_create");
+          (int) call(c -> (int) MEMFD_CREATE.invokeExact(c, cName, flags)).orThrow("memfd_create");
       try {
         call(c -> (int) FTRUNCATE.invokeExact(c, fd, bytes))
             .orThrow("ftruncate of a memfd to " + bytes + " bytes");

@@ -19,6 +19,26 @@ public interface Guest {
   /** Lets the guest run, on the memory as it is. Resuming a running guest does nothing. */
   Mono<Void> resume();
 
+  /** {@return whether {@link #throttle} does something} Asked before each throttle. */
+  default boolean canThrottle() {
+    return false;
+  }
+
+  /**
+   * Takes a part of its time from the guest, so that it writes less: of each moment it runs for
+   * {@code 100 - percent} percent.
+   *
+   * <p>One call follows the end of the one before, but {@link #pause()} and {@link #resume()} may
+   * come at any time, on other threads. A throttled guest can be paused, and stays paused whatever
+   * is done to its throttle. At the end of a migration, however it ends, a throttle that was set,
+   * or whose setting was begun, is lifted with 0. A call that takes too long is cancelled.
+   *
+   * @param percent 0 (the guest has all its time) to 99
+   */
+  default Mono<Void> throttle(int percent) {
+    return Mono.error(new UnsupportedOperationException("the guest cannot be throttled"));
+  }
+
   /**
    * What there is to the guest besides its memory, in pieces of any size; opaque to the migration.
    * Asked for while the guest is paused, at the source.

@@ -1,5 +1,8 @@
 package io.pageflux.migration;
 
+import io.pageflux.convergence.ConvergenceStep;
+import org.jspecify.annotations.Nullable;
+
 /** What a migration tells of itself while it runs. */
 public sealed interface MigrationEvent {
 
@@ -21,12 +24,23 @@ public sealed interface MigrationEvent {
   /** How things are, now and then. Left out when the subscriber has not asked for more. */
   record Progress(MigrationInfo info) implements MigrationEvent {}
 
+  /** Something was done so that the migration ends, or went wrong with it. */
+  record Convergence(ConvergenceStep step) implements MigrationEvent {}
+
   /**
    * The guest is about to be paused for the last round.
    *
    * @param reason why now
    */
   record SwitchOver(String reason) implements MigrationEvent {}
+
+  /**
+   * The guest runs at the destination, and its memory at the source was given back.
+   *
+   * @param bytes how much
+   * @param failure why it, or a part of it, could not be; null if it was
+   */
+  record RamReleased(long bytes, @Nullable String failure) implements MigrationEvent {}
 
   /** The guest runs at the destination. The last event; failure is {@code onError}. */
   record Completed(MigrationInfo info) implements MigrationEvent {}

@@ -1,6 +1,7 @@
 package io.pageflux.migration;
 
 import io.pageflux.codec.XbzrleCounters;
+import io.pageflux.convergence.ConvergenceStep;
 import java.time.Duration;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -13,12 +14,17 @@ import org.jspecify.annotations.Nullable;
  * @param setupTime until the first round began
  * @param downtime how long the guest did not run, from before its pause until the destination said
  *     that it runs; zero until then
- * @param expectedDowntime what the downtime would have been, had the guest been paused now
+ * @param expectedDowntime what the downtime would have been, had the guest been paused now; at the
+ *     end, what was expected when it was
+ * @param downtimeLimit what the downtime may be; zero at the destination
+ * @param cpuThrottlePercentage what part of its time is taken from the guest
  * @param ram the memory
  * @param xbzrleCache the delta cache; null without XBZRLE
  * @param compression compression; null without it
+ * @param placement what did not go by the stream; null if nothing was to
  * @param tracker what tells of writes
  * @param rounds the rounds that have been acknowledged
+ * @param steps what was done so that it ends; the first thousand
  * @param errorDesc why it failed; null if it has not
  */
 public record MigrationInfo(
@@ -27,15 +33,20 @@ public record MigrationInfo(
     Duration setupTime,
     Duration downtime,
     Duration expectedDowntime,
+    Duration downtimeLimit,
+    int cpuThrottlePercentage,
     RamStatistics ram,
     @Nullable XbzrleCounters xbzrleCache,
     @Nullable CompressionStatistics compression,
+    @Nullable PlacementStatistics placement,
     String tracker,
     List<RoundReport> rounds,
+    List<ConvergenceStep> steps,
     @Nullable String errorDesc) {
 
-  /** Copies the list of rounds. */
+  /** Copies the lists. */
   public MigrationInfo {
     rounds = List.copyOf(rounds);
+    steps = List.copyOf(steps);
   }
 }

@@ -25,6 +25,9 @@ final class OutgoingResources {
   final @Nullable XbzrleEncoder encoder;
   final PageScanner scanner;
 
+  /** Made when the destination has made an offer. */
+  volatile @Nullable PageSaver saver;
+
   private OutgoingResources(
       Scheduler scanThread,
       @Nullable Scheduler compressThreads,
@@ -122,11 +125,22 @@ final class OutgoingResources {
               try {
                 tracker.close();
               } finally {
-                if (encoder != null) {
-                  encoder.close();
-                }
+                closeRest();
               }
             })
         .subscribeOn(scanThread);
+  }
+
+  private void closeRest() {
+    PageSaver used = saver;
+    try {
+      if (used != null) {
+        used.close();
+      }
+    } finally {
+      if (encoder != null) {
+        encoder.close();
+      }
+    }
   }
 }

@@ -4,83 +4,40 @@ import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
 import io.pageflux.channel.MadeConnection;
 import io.pageflux.channel.MigrationText;
-import io.pageflux.channel.WireChannel;
-import io.pageflux.memory.MemoryPages;
-import io.pageflux.migration.OutgoingStatistics.Kinds;
-import io.pageflux.operator.BandwidthLimit;
-import io.pageflux.operator.PageOperators;
-import io.pageflux.page.PageBatch;
 import io.pageflux.transport.Connection;
 import io.pageflux.transport.Connector;
-import io.pageflux.transport.TransportBuffer;
-import io.pageflux.wire.Feature;
-import io.pageflux.wire.Negotiation;
-import io.pageflux.wire.WireLimits;
-import io.pageflux.wire.WireRecord;
-import java.time.Duration;
-import java.util.UUID;
 import java.util.concurrent.TimeUnit;
-import org.jspecify.annotations.Nullable;
-import reactor.core.Disposable;
-import reactor.core.Disposables;
-import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
-import reactor.core.publisher.Sinks;
 import reactor.core.scheduler.Scheduler;
 import reactor.core.scheduler.Schedulers;
 
 /**
- * One migration at its source.
- *
- * <p>What the source has to say is one flux of records, the {@linkplain #script() script}: each
- * part of it begins when the peer has answered the part before. What the peer says completes the
- * sinks that the script waits for. The script's parts run one after the other, so what they share
- * needs no lock; what crosses threads is volatile or in {@link OutgoingStatistics}.
- *
- * <p>The first thing that goes wrong, wherever, ends the {@link #outcome}; the rest is clean-up, in
- * which the guest is resumed unless the hand-over was committed.
+ * One migration at its source: takes what it needs, connects, has the {@linkplain
+ * OutgoingConversation conversation}, and gives everything back.
  */
 final class OutgoingSession {
 
-  private final OutgoingSpec spec;
-  private final Mono<Void> stop;
-  private final MigrationRun.EventSink events;
-  private final Scheduler timer = Schedulers.parallel();
+  final OutgoingSpec spec;
+  final Mono<Void> stop;
+  final MigrationRun.EventSink events;
+  final RunningOutgoing running;
+  final Scheduler timer = Schedulers.parallel();
 
-  private final OutgoingStatistics statistics;
-  private final DirtyLedger ledger;
-  private final DowntimeEstimator estimator = new DowntimeEstimator();
-  private final Convergence convergence;
-  private final UUID session = UUID.randomUUID();
-
-  private final Sinks.One<MigrationInfo> outcome = Sinks.one();
-  private final Answer<Negotiation> agreed = new Answer<>();
-  private final Answer<WireRecord> ready = new Answer<>();
-  private final Answer<WireRecord> prepared = new Answer<>();
-  private volatile @Nullable OutgoingRound round;
-
+  final OutgoingStatistics statistics;
   private final MadeConnection line = new MadeConnection();
-  private final HandOver handOver = new HandOver();
   // Where the guest is after a failure, if it does not run here. Written before the error is told.
   private volatile String whereabouts = "";
-  private long features;
 
-  private Convergence.@Nullable Decision decision;
-  private int rounds;
-  private long firstRoundNanos;
-  private long sentPages;
-  private long deviceStateBytes;
-
-  OutgoingSession(OutgoingSpec spec, Mono<Void> stop, MigrationRun.EventSink events) {
+  OutgoingSession(
+      OutgoingSpec spec, Mono<Void> stop, MigrationRun.EventSink events, RunningOutgoing running) {
     this.spec = spec;
     this.stop = stop;
     this.events = events;
+    this.running = running;
     this.statistics = new OutgoingStatistics(spec, now());
-    this.ledger = new DirtyLedger(spec.memory().layout());
-    this.convergence = new Convergence(spec);
   }
 
-  private long now() {
+  long now() {
     return timer.now(TimeUnit.NANOSECONDS);
   }
 
@@ -90,10 +47,26 @@ final class OutgoingSession {
                 .subscribeOn(Schedulers.boundedElastic()),
             this::migrate,
             OutgoingResources::close)
+        .delayUntil(info -> releaseRam())
         .onErrorMap(this::withWhereabouts)
         .doOnError(this::failed)
         .doFinally(signal -> line.close())
         .doOnSubscribe(s -> status(MigrationStatus.SETUP));
+  }
+
+  /**
+   * After all: until the destination has said that it runs the guest, the source may have to; and
+   * what has ended well does not fail any more.
+   */
+  private Mono<Void> releaseRam() {
+    return spec.lifecycle().releaseRam()
+        ? Mono.fromCallable(() -> spec.memory().releasePages())
+            .subscribeOn(Schedulers.boundedElastic())
+            .map(bytes -> new MigrationEvent.RamReleased(bytes, null))
+            .onErrorResume(e -> Mono.just(new MigrationEvent.RamReleased(0, MigrationText.of(e))))
+            .doOnNext(events::emit)
+            .then()
+        : Mono.empty();
   }
 
   private Mono<MigrationInfo> migrate(OutgoingResources resources) {
@@ -118,11 +91,16 @@ final class OutgoingSession {
     return connecting.flatMap(
         connection ->
             Mono.usingWhen(
-                Mono.fromSupplier(() -> new Conversation(connection, resources)),
-                Conversation::lead,
-                Conversation::finish,
-                Conversation::fail,
+                Mono.fromSupplier(() -> new OutgoingConversation(this, connection, resources)),
+                OutgoingConversation::lead,
+                OutgoingConversation::finish,
+                OutgoingConversation::fail,
                 conversation -> conversation.fail(MigrationRun.cancelled())));
+  }
+
+  /** Adds to what a failure says where the guest is. Before the failure is told. */
+  void add(String toWhereabouts) {
+    whereabouts += toWhereabouts;
   }
 
   private Throwable withWhereabouts(Throwable e) {
@@ -140,361 +118,9 @@ final class OutgoingSession {
     events.emit(new MigrationEvent.StatusChanged(status));
   }
 
-  private void status(MigrationStatus status) {
+  /** Says where the migration is. */
+  void status(MigrationStatus status) {
     statistics.status(status);
     events.emit(new MigrationEvent.StatusChanged(status));
-  }
-
-  /** The exchange with one peer. */
-  private final class Conversation {
-
-    private final OutgoingResources resources;
-    private final WireChannel channel;
-    private final SourceGuest guest;
-    private final Disposable.Composite watches = Disposables.composite();
-
-    Conversation(Connection connection, OutgoingResources resources) {
-      this.resources = resources;
-      this.channel = new WireChannel(connection, spec.peerTimeout(), timer, this::end);
-      this.guest = new SourceGuest(spec.guest(), resources.scanThread, timer, spec.peerTimeout());
-    }
-
-    Mono<MigrationInfo> lead() {
-      return Mono.defer(
-          () -> {
-            attend(channel.receive().doOnNext(this::heard).then());
-            attend(channel.send(script(), this::limitBandwidth));
-            watches.add(channel.watchPeer().subscribe(v -> {}, this::end));
-            watches.add(channel.keepAlive().subscribe(v -> {}, this::end));
-            watches.add(stop.subscribe(v -> {}, this::end, () -> end(MigrationRun.cancelled())));
-            watches.add(
-                Flux.interval(spec.progressInterval(), timer)
-                    .onBackpressureDrop()
-                    .subscribe(tick -> events.emit(new MigrationEvent.Progress(info()))));
-            return outcome.asMono();
-          });
-    }
-
-    /** Both directions go on while the conversation ends; they end with the connection. */
-    private void attend(Mono<Void> direction) {
-      direction.subscribe(v -> {}, this::end);
-    }
-
-    private void end(Throwable e) {
-      MigrationException reason = MigrationException.ofAny(e);
-      if (handOver.isTaken()) {
-        return; // Whatever it is, the guest runs at the destination.
-      }
-      if (reason.kind() == Kind.CANCELLED && !reason.isFromPeer() && !handOver.abort()) {
-        return; // Too late: the guest was given up.
-      }
-      outcome.tryEmitError(reason);
-    }
-
-    private MigrationInfo info() {
-      statistics.transferred(channel.bytesWritten());
-      return statistics.info(
-          now(), () -> resources.encoder == null ? null : resources.encoder.counters());
-    }
-
-    private Flux<TransportBuffer> limitBandwidth(Flux<TransportBuffer> buffers) {
-      return spec.maxBandwidth() == 0
-          ? buffers
-          : buffers.transform(
-              BandwidthLimit.of(buffer -> buffer.bytes().remaining(), spec::maxBandwidth, timer));
-    }
-
-    /** What the peer said. */
-    private void heard(WireRecord record) {
-      if (channel.isOver()) {
-        return;
-      }
-      try {
-        take(record);
-      } catch (RuntimeException e) {
-        channel.endOver(e);
-      }
-    }
-
-    private void take(WireRecord record) {
-      switch (record) {
-        case WireRecord.Hello hello -> require(agreed.give(Negotiation.of(hello(), hello)), record);
-        case WireRecord.Ready r -> require(ready.give(record), record);
-        case WireRecord.RoundAck ack -> {
-          OutgoingRound awaited = round;
-          require(
-              awaited != null
-                  && awaited.number == ack.round()
-                  && awaited.acknowledged.give(ack.pages()),
-              record);
-        }
-        case WireRecord.Prepared p -> require(prepared.give(record), record);
-        case WireRecord.Running r -> {
-          require(handOver.taken(), record);
-          completed();
-        }
-        case WireRecord.Failure failure -> {
-          handOver.refused();
-          throw MigrationException.reportedByPeer(failure.kind(), failure.message());
-        }
-        case WireRecord.Progress p -> {}
-        case WireRecord.KeepAlive k -> {}
-        default -> throw unexpected(record);
-      }
-    }
-
-    private void require(boolean inTurn, WireRecord record) {
-      if (!inTurn) {
-        throw unexpected(record);
-      }
-    }
-
-    private MigrationException unexpected(WireRecord record) {
-      return MigrationException.of(
-          Kind.PROTOCOL,
-          "%s sent a %s record out of turn"
-              .formatted(channel.peer(), record.getClass().getSimpleName()));
-    }
-
-    private WireRecord.Hello hello() {
-      long features =
-          (spec.xbzrle() == null ? 0 : Feature.XBZRLE.mask())
-              | (spec.compression() == null ? 0 : Feature.ZSTD.mask());
-      return new WireRecord.Hello(
-          WireLimits.VERSION, WireLimits.VERSION, features, 0, session, 0, 1, WireLimits.SOFTWARE);
-    }
-
-    private Flux<WireRecord> script() {
-      agreed.ask();
-      return Flux.concat(
-          Flux.<WireRecord>just(hello()),
-          agreed.asMono().publishOn(resources.scanThread).flatMapMany(this::agreed),
-          awaiting(ready.asMono(), Flux.defer(this::preCopy)),
-          Flux.defer(this::switchOver),
-          Flux.never());
-    }
-
-    private <V> Flux<WireRecord> awaiting(Mono<V> answer, Flux<WireRecord> next) {
-      // What is said next is said on a thread that may block, not on the transport's.
-      return answer.publishOn(resources.scanThread).thenMany(next);
-    }
-
-    private Flux<WireRecord> agreed(Negotiation negotiation) {
-      features = negotiation.features();
-      ready.ask();
-      return Flux.just(new WireRecord.Layout(spec.memory().layout(), spec.geometry()));
-    }
-
-    private Flux<WireRecord> preCopy() {
-      resources.tracker.start();
-      firstRoundNanos = now();
-      statistics.collectedFirst();
-      statistics.firstRound(firstRoundNanos);
-      status(MigrationStatus.ACTIVE);
-      return Flux.defer(() -> round(false))
-          .repeat(() -> decision().action() == Convergence.Action.ANOTHER_ROUND);
-    }
-
-    private Convergence.Decision decision() {
-      Convergence.Decision made = decision;
-      if (made == null) {
-        throw new IllegalStateException("no round has ended");
-      }
-      return made;
-    }
-
-    private Flux<WireRecord> round(boolean last) {
-      MemoryPages pages = ledger.beginRound();
-      OutgoingRound begun =
-          new OutgoingRound(
-              ++rounds,
-              last,
-              pages.cardinality(),
-              now(),
-              statistics.kinds(),
-              channel.bytesWritten());
-      round = begun;
-      if (resources.encoder != null) {
-        resources.encoder.beginRound((int) statistics.syncCount(), begun.number == 1, last);
-      }
-      events.emit(new MigrationEvent.RoundStarted(begun.number, last, begun.dirtyPages));
-      return Flux.concat(
-          Flux.just(new WireRecord.RoundBegin(begun.number, last, begun.dirtyPages)),
-          pages(pages),
-          Mono.fromSupplier(() -> roundEnd(begun)),
-          awaiting(
-              begun.acknowledged.asMono().doOnNext(n -> checkAck(begun, n)),
-              Flux.defer(() -> acknowledged(begun))));
-    }
-
-    private Flux<WireRecord> pages(MemoryPages pages) {
-      Flux<PageBatch> batches =
-          resources
-              .scanner
-              .round(pages)
-              .doOnNext(statistics::scanned)
-              .transform(PageOperators.zeroPages());
-      if (resources.encoder != null && peerHas(Feature.XBZRLE)) {
-        batches = batches.transform(PageOperators.xbzrleEncode(resources.encoder));
-      }
-      CompressionSpec compression = spec.compression();
-      if (compression != null && resources.compressThreads != null && peerHas(Feature.ZSTD)) {
-        batches =
-            batches.transform(
-                PageOperators.zstdCompress(
-                    compression.level(), compression.workers(), resources.compressThreads));
-      }
-      return batches.doOnNext(statistics::batch).map(WireRecord.Pages::new);
-    }
-
-    private boolean peerHas(Feature feature) {
-      return feature.in(features);
-    }
-
-    private WireRecord roundEnd(OutgoingRound begun) {
-      Kinds sent = statistics.kinds().minus(begun.kindsBefore);
-      sentPages += sent.total();
-      begun.endedNanos = now();
-      begun.acknowledged.ask();
-      return new WireRecord.RoundEnd(begun.number, sent.zero(), sent.raw(), sent.delta());
-    }
-
-    private void checkAck(OutgoingRound begun, long pages) {
-      long sent = statistics.kinds().minus(begun.kindsBefore).total();
-      if (pages != sent) {
-        throw MigrationException.of(
-            Kind.INTEGRITY,
-            "%s has applied %d pages of round %d, but %d were sent"
-                .formatted(channel.peer(), pages, begun.number, sent));
-      }
-    }
-
-    private Flux<WireRecord> acknowledged(OutgoingRound begun) {
-      long now = now();
-      ledger.acknowledge();
-      Kinds sent = statistics.kinds().minus(begun.kindsBefore);
-      RoundReport report = begun.report(sent, channel.bytesWritten(), now);
-      statistics.round(report);
-      estimator.round(
-          begun.dirtyPages - sent.zero(), now - begun.beganNanos, now - begun.endedNanos);
-      if (resources.encoder != null) {
-        resources.encoder.endPeriod(begun.dirtyPages);
-      }
-      events.emit(new MigrationEvent.RoundCompleted(report));
-      if (!begun.last) {
-        collect();
-        decide();
-      }
-      return Flux.empty();
-    }
-
-    private void collect() {
-      long began = now();
-      long found = resources.tracker.collect(ledger.dirty());
-      estimator.collected(now() - began);
-      statistics.collected(ledger.dirty().bytes(), found, began);
-    }
-
-    private void decide() {
-      long dirty = ledger.dirty().cardinality();
-      Duration expected = estimator.estimate(dirty);
-      statistics.expected(expected);
-      Convergence.Decision made =
-          convergence.decide(
-              new Convergence.Figures(
-                  rounds, Duration.ofNanos(now() - firstRoundNanos), expected, dirty));
-      decision = made;
-      if (made.action() == Convergence.Action.ABORT) {
-        throw MigrationException.of(
-            Kind.NOT_CONVERGED, "the migration does not converge: " + made.reason());
-      }
-    }
-
-    private Flux<WireRecord> switchOver() {
-      events.emit(new MigrationEvent.SwitchOver(decision().reason()));
-      status(MigrationStatus.DEVICE);
-      statistics.paused(now());
-      return Flux.concat(
-          guest
-              .pause()
-              .publishOn(resources.scanThread)
-              .thenMany(
-                  Flux.defer(
-                      () -> {
-                        collect();
-                        return round(true);
-                      })),
-          Flux.defer(this::deviceState),
-          Mono.fromSupplier(this::end),
-          awaiting(prepared.asMono().doOnNext(this::checkPrepared), Flux.defer(this::commit)));
-    }
-
-    private Flux<WireRecord> deviceState() {
-      return Flux.defer(spec.guest()::saveDeviceState)
-          .onErrorMap(e -> SourceGuest.failure("give its device state", e))
-          .concatMapIterable(DeviceStatePieces::cut)
-          .doOnNext(piece -> deviceStateBytes += piece.bytes().length)
-          .cast(WireRecord.class);
-    }
-
-    private WireRecord end() {
-      prepared.ask();
-      return new WireRecord.End(sentPages, deviceStateBytes);
-    }
-
-    private void checkPrepared(WireRecord record) {
-      if (record instanceof WireRecord.Prepared(long pages) && pages != sentPages) {
-        throw MigrationException.of(
-            Kind.INTEGRITY,
-            "%d pages were sent, but %s has applied %d"
-                .formatted(sentPages, channel.peer(), pages));
-      }
-    }
-
-    private Flux<WireRecord> commit() {
-      return handOver.commit()
-          ? Flux.just(new WireRecord.Commit())
-          : Flux.error(MigrationRun.cancelled());
-    }
-
-    private void completed() {
-      long now = now();
-      statistics.resumed(now);
-      statistics.transferred(channel.bytesWritten());
-      statistics.ended(MigrationStatus.COMPLETED, null, now);
-      events.emit(new MigrationEvent.StatusChanged(MigrationStatus.COMPLETED));
-      outcome.tryEmitValue(info());
-    }
-
-    Mono<Void> finish() {
-      watches.dispose();
-      return channel.finish(false);
-    }
-
-    /** Cleans up after a failure: first the guest, then the peer. */
-    Mono<Void> fail(Throwable e) {
-      MigrationException reason = MigrationException.ofAny(e);
-      watches.dispose();
-      statistics.transferred(channel.bytesWritten());
-      return Mono.defer(this::keepGuest)
-          .then(Mono.defer(() -> channel.hangUp(reason, !reason.isFromPeer())));
-    }
-
-    private Mono<Void> keepGuest() {
-      if (handOver.abort()) {
-        return guest
-            .letGoOn()
-            .onErrorResume(
-                e ->
-                    Mono.fromRunnable(
-                        () -> whereabouts = "; and it stays paused: " + MigrationText.of(e)));
-      }
-      whereabouts =
-          handOver.isTaken()
-              ? "; the guest runs at the destination"
-              : "; the guest had been handed over and stays paused here: it runs at the destination"
-                  + " if the hand-over arrived there, so look there before you resume it";
-      return Mono.empty();
-    }
   }
 }

@@ -1,6 +1,11 @@
 package io.pageflux.migration;
 
 import io.pageflux.codec.XbzrleSpec;
+import io.pageflux.convergence.ConvergenceLimits;
+import io.pageflux.convergence.ConvergenceLimits.AtLimit;
+import io.pageflux.convergence.ConvergencePolicy;
+import io.pageflux.convergence.Intent;
+import io.pageflux.convergence.IntentPolicy;
 import io.pageflux.dirty.DirtyTracker;
 import io.pageflux.dirty.DirtyTrackers;
 import io.pageflux.dirty.TrackingSpec;
@@ -9,6 +14,7 @@ import io.pageflux.page.BatchGeometry;
 import io.pageflux.transport.Connector;
 import java.time.Duration;
 import java.util.Objects;
+import java.util.function.Consumer;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
@@ -23,15 +29,14 @@ import org.jspecify.annotations.Nullable;
  * @param xbzrle the delta cache; null to send no deltas
  * @param compression compression; null to send contents as they are
  * @param maxBandwidth bytes per second on the wire at the most; 0 for no limit
- * @param downtimeLimit the guest is paused when the estimated downtime is within this
- * @param maxRounds how many rounds are sent while the guest runs before {@code limitPolicy} decides
- * @param timeout how long rounds are sent while the guest runs before {@code limitPolicy} decides
- * @param limitPolicy what happens then
+ * @param limits what the migration may take
+ * @param policy makes the policy that decides when it ends, once for each subscription
  * @param peerTimeout how long the destination may say nothing at all before it is given up
  * @param geometry the batches' limits
  * @param slabs how many batches there are at the most; with the geometry, the bound of the memory
  *     that pages in flight occupy
  * @param progressInterval how often a {@link MigrationEvent.Progress} is due
+ * @param lifecycle what is done besides at the turns of the migration's life
  */
 public record OutgoingSpec(
     GuestMemory memory,
@@ -41,31 +46,13 @@ public record OutgoingSpec(
     @Nullable XbzrleSpec xbzrle,
     @Nullable CompressionSpec compression,
     long maxBandwidth,
-    Duration downtimeLimit,
-    int maxRounds,
-    Duration timeout,
-    LimitPolicy limitPolicy,
+    ConvergenceLimits limits,
+    ConvergencePolicy.Maker policy,
     Duration peerTimeout,
     BatchGeometry geometry,
     int slabs,
-    Duration progressInterval) {
-
-  /** What is done with a guest that cannot be paused within the downtime limit in the end. */
-  public enum LimitPolicy {
-    /** Pause it all the same; the downtime will be longer than was asked for. */
-    SWITCH_OVER,
-    /** Give up; the guest goes on at the source. */
-    ABORT
-  }
-
-  /** QEMU's default. */
-  public static final Duration DEFAULT_DOWNTIME_LIMIT = Duration.ofMillis(300);
-
-  /** Rounds before the policy decides. */
-  public static final int DEFAULT_MAX_ROUNDS = 100;
-
-  /** Time before the policy decides. */
-  public static final Duration DEFAULT_TIMEOUT = Duration.ofHours(1);
+    Duration progressInterval,
+    OutgoingLifecycle lifecycle) {
 
   /** Silence before the peer is given up. */
   public static final Duration DEFAULT_PEER_TIMEOUT = Duration.ofSeconds(15);
@@ -86,22 +73,17 @@ public record OutgoingSpec(
     Objects.requireNonNull(guest, "guest");
     Objects.requireNonNull(connector, "connector");
     Objects.requireNonNull(tracker, "tracker");
-    Objects.requireNonNull(limitPolicy, "limitPolicy");
+    Objects.requireNonNull(limits, "limits");
+    Objects.requireNonNull(policy, "policy");
+    Objects.requireNonNull(lifecycle, "lifecycle");
     if (maxBandwidth < 0) {
       throw new IllegalArgumentException("maxBandwidth >= 0 required but it was " + maxBandwidth);
-    }
-    if (maxRounds < 1) {
-      throw new IllegalArgumentException("maxRounds > 0 required but it was " + maxRounds);
     }
     if (slabs < MIN_SLABS) {
       throw new IllegalArgumentException("slabs >= " + MIN_SLABS + " required but it was " + slabs);
     }
-    requirePositive(timeout, "timeout");
     requirePositive(peerTimeout, "peerTimeout");
     requirePositive(progressInterval, "progressInterval");
-    if (downtimeLimit.isNegative()) {
-      throw new IllegalArgumentException("downtimeLimit >= 0 required but it was " + downtimeLimit);
-    }
     if (geometry.pagesPerBatch(memory.layout().largestPageSizeBytes()) < 1) {
       throw new IllegalArgumentException(
           "a batch of %d bytes cannot hold a page of %d bytes"
@@ -117,7 +99,8 @@ public record OutgoingSpec(
 
   /**
    * {@return a spec with the defaults: writes tracked by the best means there is, XBZRLE with 64
-   * MiB, zstd at level 1 in two threads, no bandwidth limit, 300 ms of downtime}
+   * MiB, zstd at level 1 in two threads, no bandwidth limit, 300 ms of downtime, and the intent of
+   * a short downtime, so that a guest that can be throttled is, if it does not converge}
    */
   public static OutgoingSpec of(GuestMemory memory, Guest guest, Connector connector) {
     return new OutgoingSpec(
@@ -128,253 +111,184 @@ public record OutgoingSpec(
         XbzrleSpec.DEFAULT,
         CompressionSpec.DEFAULT,
         0,
-        DEFAULT_DOWNTIME_LIMIT,
-        DEFAULT_MAX_ROUNDS,
-        DEFAULT_TIMEOUT,
-        LimitPolicy.SWITCH_OVER,
+        ConvergenceLimits.DEFAULT,
+        IntentPolicy.of(new Intent.ShortDowntime()),
         DEFAULT_PEER_TIMEOUT,
         BatchGeometry.forPageSize(memory.layout().largestPageSizeBytes()),
         DEFAULT_SLABS,
-        Duration.ofMillis(500));
+        Duration.ofMillis(500),
+        OutgoingLifecycle.NONE);
+  }
+
+  private OutgoingSpec with(Consumer<Parts> change) {
+    Parts parts = new Parts(this);
+    change.accept(parts);
+    return parts.spec();
+  }
+
+  /** A spec's parts, to be changed one at a time. */
+  private static final class Parts {
+    final GuestMemory memory;
+    Guest guest;
+    final Connector connector;
+    Function<GuestMemory, DirtyTracker> tracker;
+    @Nullable XbzrleSpec xbzrle;
+    @Nullable CompressionSpec compression;
+    long maxBandwidth;
+    ConvergenceLimits limits;
+    ConvergencePolicy.Maker policy;
+    Duration peerTimeout;
+    BatchGeometry geometry;
+    int slabs;
+    Duration progressInterval;
+    OutgoingLifecycle lifecycle;
+
+    Parts(OutgoingSpec spec) {
+      memory = spec.memory;
+      guest = spec.guest;
+      connector = spec.connector;
+      tracker = spec.tracker;
+      xbzrle = spec.xbzrle;
+      compression = spec.compression;
+      maxBandwidth = spec.maxBandwidth;
+      limits = spec.limits;
+      policy = spec.policy;
+      peerTimeout = spec.peerTimeout;
+      geometry = spec.geometry;
+      slabs = spec.slabs;
+      progressInterval = spec.progressInterval;
+      lifecycle = spec.lifecycle;
+    }
+
+    OutgoingSpec spec() {
+      return new OutgoingSpec(
+          memory,
+          guest,
+          connector,
+          tracker,
+          xbzrle,
+          compression,
+          maxBandwidth,
+          limits,
+          policy,
+          peerTimeout,
+          geometry,
+          slabs,
+          progressInterval,
+          lifecycle);
+    }
+  }
+
+  /** {@return this spec with another guest} */
+  public OutgoingSpec withGuest(Guest guest) {
+    return with(parts -> parts.guest = guest);
   }
 
   /** {@return this spec with another maker of trackers} */
   public OutgoingSpec withTracker(Function<GuestMemory, DirtyTracker> tracker) {
-    return new OutgoingSpec(
-        memory,
-        guest,
-        connector,
-        tracker,
-        xbzrle,
-        compression,
-        maxBandwidth,
-        downtimeLimit,
-        maxRounds,
-        timeout,
-        limitPolicy,
-        peerTimeout,
-        geometry,
-        slabs,
-        progressInterval);
+    return with(parts -> parts.tracker = tracker);
   }
 
   /** {@return this spec with another delta cache; null for none} */
   public OutgoingSpec withXbzrle(@Nullable XbzrleSpec xbzrle) {
-    return new OutgoingSpec(
-        memory,
-        guest,
-        connector,
-        tracker,
-        xbzrle,
-        compression,
-        maxBandwidth,
-        downtimeLimit,
-        maxRounds,
-        timeout,
-        limitPolicy,
-        peerTimeout,
-        geometry,
-        slabs,
-        progressInterval);
+    return with(parts -> parts.xbzrle = xbzrle);
   }
 
   /** {@return this spec with another compression; null for none} */
   public OutgoingSpec withCompression(@Nullable CompressionSpec compression) {
-    return new OutgoingSpec(
-        memory,
-        guest,
-        connector,
-        tracker,
-        xbzrle,
-        compression,
-        maxBandwidth,
-        downtimeLimit,
-        maxRounds,
-        timeout,
-        limitPolicy,
-        peerTimeout,
-        geometry,
-        slabs,
-        progressInterval);
+    return with(parts -> parts.compression = compression);
   }
 
   /** {@return this spec with another limit in bytes per second; 0 for none} */
   public OutgoingSpec withMaxBandwidth(long maxBandwidth) {
-    return new OutgoingSpec(
-        memory,
-        guest,
-        connector,
-        tracker,
-        xbzrle,
-        compression,
-        maxBandwidth,
-        downtimeLimit,
-        maxRounds,
-        timeout,
-        limitPolicy,
-        peerTimeout,
-        geometry,
-        slabs,
-        progressInterval);
+    return with(parts -> parts.maxBandwidth = maxBandwidth);
+  }
+
+  /** {@return this spec with other limits} */
+  public OutgoingSpec withLimits(ConvergenceLimits limits) {
+    return with(parts -> parts.limits = limits);
   }
 
   /** {@return this spec with another downtime limit} */
   public OutgoingSpec withDowntimeLimit(Duration downtimeLimit) {
-    return new OutgoingSpec(
-        memory,
-        guest,
-        connector,
-        tracker,
-        xbzrle,
-        compression,
-        maxBandwidth,
-        downtimeLimit,
-        maxRounds,
-        timeout,
-        limitPolicy,
-        peerTimeout,
-        geometry,
-        slabs,
-        progressInterval);
+    return withLimits(limits.withDowntimeLimit(downtimeLimit));
   }
 
   /** {@return this spec with another number of rounds} */
   public OutgoingSpec withMaxRounds(int maxRounds) {
-    return new OutgoingSpec(
-        memory,
-        guest,
-        connector,
-        tracker,
-        xbzrle,
-        compression,
-        maxBandwidth,
-        downtimeLimit,
-        maxRounds,
-        timeout,
-        limitPolicy,
-        peerTimeout,
-        geometry,
-        slabs,
-        progressInterval);
+    return withLimits(limits.withMaxRounds(maxRounds));
   }
 
   /** {@return this spec with another timeout} */
   public OutgoingSpec withTimeout(Duration timeout) {
-    return new OutgoingSpec(
-        memory,
-        guest,
-        connector,
-        tracker,
-        xbzrle,
-        compression,
-        maxBandwidth,
-        downtimeLimit,
-        maxRounds,
-        timeout,
-        limitPolicy,
-        peerTimeout,
-        geometry,
-        slabs,
-        progressInterval);
+    return withLimits(limits.withTimeout(timeout));
+  }
+
+  /** {@return this spec with another end at the limits} */
+  public OutgoingSpec withAtLimit(AtLimit atLimit) {
+    return withLimits(limits.withAtLimit(atLimit));
   }
 
   /** {@return this spec with another policy} */
-  public OutgoingSpec withLimitPolicy(LimitPolicy limitPolicy) {
-    return new OutgoingSpec(
-        memory,
-        guest,
-        connector,
-        tracker,
-        xbzrle,
-        compression,
-        maxBandwidth,
-        downtimeLimit,
-        maxRounds,
-        timeout,
-        limitPolicy,
-        peerTimeout,
-        geometry,
-        slabs,
-        progressInterval);
+  public OutgoingSpec withPolicy(ConvergencePolicy.Maker policy) {
+    return with(parts -> parts.policy = policy);
   }
 
   /** {@return this spec with another patience with a silent peer} */
   public OutgoingSpec withPeerTimeout(Duration peerTimeout) {
-    return new OutgoingSpec(
-        memory,
-        guest,
-        connector,
-        tracker,
-        xbzrle,
-        compression,
-        maxBandwidth,
-        downtimeLimit,
-        maxRounds,
-        timeout,
-        limitPolicy,
-        peerTimeout,
-        geometry,
-        slabs,
-        progressInterval);
+    return with(parts -> parts.peerTimeout = peerTimeout);
   }
 
   /** {@return this spec with other batches} */
   public OutgoingSpec withGeometry(BatchGeometry geometry) {
-    return new OutgoingSpec(
-        memory,
-        guest,
-        connector,
-        tracker,
-        xbzrle,
-        compression,
-        maxBandwidth,
-        downtimeLimit,
-        maxRounds,
-        timeout,
-        limitPolicy,
-        peerTimeout,
-        geometry,
-        slabs,
-        progressInterval);
+    return with(parts -> parts.geometry = geometry);
   }
 
   /** {@return this spec with another number of batches in flight} */
   public OutgoingSpec withSlabs(int slabs) {
-    return new OutgoingSpec(
-        memory,
-        guest,
-        connector,
-        tracker,
-        xbzrle,
-        compression,
-        maxBandwidth,
-        downtimeLimit,
-        maxRounds,
-        timeout,
-        limitPolicy,
-        peerTimeout,
-        geometry,
-        slabs,
-        progressInterval);
+    return with(parts -> parts.slabs = slabs);
   }
 
   /** {@return this spec with another interval of progress} */
   public OutgoingSpec withProgressInterval(Duration progressInterval) {
-    return new OutgoingSpec(
-        memory,
-        guest,
-        connector,
-        tracker,
-        xbzrle,
-        compression,
-        maxBandwidth,
-        downtimeLimit,
-        maxRounds,
-        timeout,
-        limitPolicy,
-        peerTimeout,
-        geometry,
-        slabs,
-        progressInterval);
+    return with(parts -> parts.progressInterval = progressInterval);
+  }
+
+  /** {@return this spec with something else done besides} */
+  public OutgoingSpec withLifecycle(OutgoingLifecycle lifecycle) {
+    return with(parts -> parts.lifecycle = lifecycle);
+  }
+
+  /** {@return this spec with other hooks before and after each round} */
+  public OutgoingSpec withHooks(MigrationHooks hooks) {
+    return withLifecycle(lifecycle.withHooks(hooks));
+  }
+
+  /**
+   * {@return this spec with a pause before the switch-over, until it is {@linkplain
+   * OutgoingMigration#continueMigration() continued}}
+   *
+   * @param atMost how long it is waited for at the most; null not to pause
+   */
+  public OutgoingSpec withPauseBeforeSwitchover(@Nullable Duration atMost) {
+    return withLifecycle(lifecycle.withPauseBeforeSwitchover(atMost));
+  }
+
+  /** {@return this spec with the guest's memory given back at the end, or not} */
+  public OutgoingSpec withReleaseRam(boolean releaseRam) {
+    return withLifecycle(lifecycle.withReleaseRam(releaseRam));
+  }
+
+  /** {@return this spec with another page saver; null for none} */
+  public OutgoingSpec withPageSaver(PageSaver.@Nullable Maker pageSaver) {
+    return withLifecycle(lifecycle.withPageSaver(pageSaver));
+  }
+
+  /**
+   * {@return this spec with pages written to the destination's memory where that is offered, and
+   * can be; or not}
+   */
+  public OutgoingSpec withSharedMemory(boolean sharedMemory) {
+    return withPageSaver(sharedMemory ? PageSaver.sharedMemory() : null);
   }
 }

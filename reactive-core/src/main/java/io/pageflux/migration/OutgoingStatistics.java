@@ -1,6 +1,7 @@
 package io.pageflux.migration;
 
 import io.pageflux.codec.XbzrleCounters;
+import io.pageflux.convergence.ConvergenceStep;
 import io.pageflux.page.PageBatch;
 import io.pageflux.page.PageKind;
 import java.time.Duration;
@@ -16,6 +17,7 @@ import org.jspecify.annotations.Nullable;
 final class OutgoingStatistics {
 
   private static final long PERIOD_NANOS = 1_000_000_000;
+  private static final int MOST_STEPS = 1_000;
 
   private final long totalBytes;
   private final int pageSizeBytes;
@@ -30,6 +32,9 @@ final class OutgoingStatistics {
   private long endedNanos = -1;
   private Duration downtime = Duration.ZERO;
   private Duration expectedDowntime = Duration.ZERO;
+  private Duration downtimeLimit;
+  private int throttlePercent;
+  private final List<ConvergenceStep> steps = new ArrayList<>();
   private @Nullable String errorDesc;
 
   private long transferred;
@@ -44,11 +49,14 @@ final class OutgoingStatistics {
   private boolean periodEnded;
   private long syncCount;
   private long handledPages;
+  private long contentPages;
+  private long encodedPages;
 
   private long batches;
   private long rawBatches;
   private long payloadBytes;
   private long storedBytes;
+  private @Nullable PlacementStatistics placement;
 
   // The last window over which mbps and pages per second were taken.
   private long windowNanos;
@@ -64,6 +72,7 @@ final class OutgoingStatistics {
     this.beganNanos = nowNanos;
     this.windowNanos = nowNanos;
     this.dirtyBytes = totalBytes;
+    this.downtimeLimit = spec.limits().downtimeLimit();
   }
 
   synchronized void status(MigrationStatus newStatus) {
@@ -83,9 +92,34 @@ final class OutgoingStatistics {
     transferred = bytes;
   }
 
+  /** {@return bytes of pages that are dirty and were not read} */
+  synchronized long remainingBytes() {
+    return Math.clamp(dirtyBytes, 0, totalBytes);
+  }
+
+  /** Says what may be placed, and why the rest may not. */
+  synchronized void placing(int blocks, List<String> refusals) {
+    placement = new PlacementStatistics(blocks, 0, 0, refusals);
+  }
+
+  /** Counts pages that were taken over on their way to the wire. */
+  synchronized void placed(long pages, long bytes) {
+    PlacementStatistics before = placement;
+    if (before != null) {
+      placement =
+          new PlacementStatistics(
+              before.blocks(), before.pages() + pages, before.bytes() + bytes, before.refusals());
+    }
+  }
+
+  /** {@return bytes that did not go by the stream} */
+  synchronized long placedBytes() {
+    return placement == null ? 0 : placement.bytes();
+  }
+
   /** Counts a batch that is on its way, as it is sent. */
   synchronized void batch(PageBatch batch) {
-    int raw = batch.count(PageKind.RAW);
+    int raw = batch.count(PageKind.RAW) + batch.count(PageKind.PLACED);
     zeroPages += batch.count(PageKind.ZERO);
     rawPages += raw;
     rawBytes += (long) raw * batch.pageSizeBytes();
@@ -105,6 +139,36 @@ final class OutgoingStatistics {
     dirtyBytes -= (long) batch.size() * batch.pageSizeBytes();
   }
 
+  /** Counts pages with contents among those that were read. */
+  synchronized void withoutZeros(PageBatch batch) {
+    contentPages += batch.size() - batch.count(PageKind.ZERO);
+  }
+
+  /** Counts pages that have to be sent. */
+  synchronized void changed(PageBatch batch) {
+    encodedPages += batch.size();
+  }
+
+  /** {@return pages that were read, were not zero, and had to be sent or not} */
+  synchronized long contentPages() {
+    return contentPages;
+  }
+
+  /** {@return pages that were read and do not have to be sent} */
+  synchronized long unchangedPages() {
+    return handledPages - encodedPages;
+  }
+
+  /**
+   * Counts a collection of dirty pages within a round, which is none of {@code dirty-sync-count}.
+   *
+   * @param newBytes bytes that are dirty and were not before
+   */
+  synchronized void collectedWithin(long newBytes, long found, long nowNanos) {
+    dirtyBytes += newBytes;
+    dirtied(found, nowNanos);
+  }
+
   /**
    * Counts a collection of dirty pages. Their rate is that of periods of a second at least, as in
    * QEMU, for two collections may follow one another at once; only the first may be shorter, so
@@ -116,6 +180,10 @@ final class OutgoingStatistics {
   synchronized void collected(long dirty, long found, long nowNanos) {
     dirtyBytes = dirty;
     syncCount++;
+    dirtied(found, nowNanos);
+  }
+
+  private void dirtied(long found, long nowNanos) {
     periodPages += found;
     long nanos = nowNanos - periodNanos;
     if (nanos >= PERIOD_NANOS || !periodEnded) {
@@ -136,6 +204,20 @@ final class OutgoingStatistics {
 
   synchronized void expected(Duration downtimeNow) {
     expectedDowntime = downtimeNow;
+  }
+
+  synchronized void downtimeLimit(Duration limit) {
+    downtimeLimit = limit;
+  }
+
+  synchronized void throttled(int percent) {
+    throttlePercent = percent;
+  }
+
+  synchronized void step(ConvergenceStep step) {
+    if (steps.size() < MOST_STEPS) {
+      steps.add(step);
+    }
   }
 
   synchronized void paused(long nowNanos) {
@@ -197,6 +279,8 @@ final class OutgoingStatistics {
         Duration.ofNanos((firstRoundNanos >= 0 ? firstRoundNanos : endNanos) - beganNanos),
         downtime,
         expectedDowntime,
+        downtimeLimit,
+        throttlePercent,
         new RamStatistics(
             transferred,
             Math.max(0, dirtyBytes),
@@ -213,8 +297,10 @@ final class OutgoingStatistics {
         compressing
             ? new CompressionStatistics(batches, rawBatches, payloadBytes, storedBytes)
             : null,
+        placement,
         tracker,
         rounds,
+        steps,
         errorDesc);
   }
 }

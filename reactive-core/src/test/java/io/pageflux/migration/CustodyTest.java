@@ -73,22 +73,7 @@ class CustodyTest {
   }
 
   private static OutgoingSpec with(Guest guest, OutgoingSpec spec) {
-    return new OutgoingSpec(
-        spec.memory(),
-        guest,
-        spec.connector(),
-        spec.tracker(),
-        spec.xbzrle(),
-        spec.compression(),
-        spec.maxBandwidth(),
-        spec.downtimeLimit(),
-        spec.maxRounds(),
-        spec.timeout(),
-        spec.limitPolicy(),
-        spec.peerTimeout(),
-        spec.geometry(),
-        spec.slabs(),
-        spec.progressInterval());
+    return spec.withGuest(guest);
   }
 
   private Mono<MigrationInfo> receiving() {

@@ -5,10 +5,10 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
 import io.pageflux.codec.XbzrleSpec;
+import io.pageflux.convergence.ConvergenceLimits.AtLimit;
 import io.pageflux.dirty.DirtyTrackers;
 import io.pageflux.dirty.TrackingSpec;
 import io.pageflux.memory.GuestMemory;
-import io.pageflux.migration.OutgoingSpec.LimitPolicy;
 import io.pageflux.transport.InMemoryTransport;
 import java.lang.foreign.ValueLayout;
 import java.time.Duration;
@@ -293,10 +293,7 @@ class MigrationTest {
   void aGuestThatWritesTooFastIsLeftAloneIfThePolicySaysSo() {
     Ends ends =
         migrate(
-            outgoing()
-                .withDowntimeLimit(Duration.ZERO)
-                .withMaxRounds(3)
-                .withLimitPolicy(LimitPolicy.ABORT),
+            outgoing().withDowntimeLimit(Duration.ZERO).withMaxRounds(3).withAtLimit(AtLimit.ABORT),
             incoming());
     assertThat(ends.outFailure().kind()).isEqualTo(Kind.NOT_CONVERGED);
     assertThat(ends.inFailure().kind()).isEqualTo(Kind.NOT_CONVERGED);

@@ -1,5 +1,6 @@
 package io.pageflux.examples.cli;
 
+import io.pageflux.convergence.Intent;
 import java.time.Duration;
 import java.util.List;
 import java.util.stream.Collectors;
@@ -80,6 +81,7 @@ public final class PagefluxCommand implements Runnable {
     line.registerConverter(Endpoint.class, Endpoint::parse);
     line.registerConverter(CodecChoice.class, CodecChoice::parse);
     line.registerConverter(Duration.class, Durations::parse);
+    line.registerConverter(Intent.class, IntentChoice::parse);
     line.setCaseInsensitiveEnumValuesAllowed(true);
     line.setUsageHelpAutoWidth(true);
     line.setExecutionStrategy(top::execute);

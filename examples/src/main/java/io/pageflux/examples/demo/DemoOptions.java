@@ -1,17 +1,24 @@
 package io.pageflux.examples.demo;
 
+import io.pageflux.convergence.ConvergenceLimits;
+import io.pageflux.convergence.ConvergencePolicy;
+import io.pageflux.convergence.LimitPolicy;
 import io.pageflux.examples.cli.ByteRate;
 import io.pageflux.examples.cli.ByteSize;
 import io.pageflux.examples.cli.CliException;
 import io.pageflux.examples.cli.CodecChoice;
+import io.pageflux.examples.cli.ConvergenceOptions;
 import io.pageflux.examples.cli.ExitCode;
+import io.pageflux.examples.cli.LimitAction;
 import io.pageflux.examples.kv.KvGuest;
 import io.pageflux.examples.kv.KvLoad;
 import io.pageflux.memory.RamBlockLayout;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalInt;
 import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** What the demonstration can be told; its two processes are told the same. */
@@ -79,11 +86,35 @@ final class DemoOptions {
   @Option(
       names = "--max-rounds",
       paramLabel = "N",
-      defaultValue = "30",
       description =
-          "Rounds before a guest that writes faster than it can be sent is paused all the same"
+          "Rounds before --on-limit decides about a guest that writes faster than it can be sent (100;"
+              + " 30 without --auto-converge and --intent).")
+  private @Nullable Integer maxRounds;
+
+  @Option(
+      names = "--timeout",
+      paramLabel = "DURATION",
+      defaultValue = "10m",
+      description = "Time before --on-limit decides (${DEFAULT-VALUE}).")
+  private Duration timeout = Duration.ZERO;
+
+  @Option(
+      names = "--on-limit",
+      paramLabel = "switch|abort",
+      defaultValue = "switch",
+      description =
+          "What to do with a guest that writes too fast: switch over all the same, or give up"
               + " (${DEFAULT-VALUE}).")
-  private int maxRounds;
+  private LimitAction onLimit = LimitAction.SWITCH;
+
+  @Option(
+      names = "--shared-memory",
+      description =
+          "Let the source write whole pages to the destination's memory itself, as both are on this"
+              + " machine; the stream says which.")
+  private boolean sharedMemory;
+
+  @Mixin private ConvergenceOptions convergence = new ConvergenceOptions();
 
   @Option(
       names = "--run-after",
@@ -123,6 +154,10 @@ final class DemoOptions {
         : xbzrleCache.bytes();
   }
 
+  boolean sharedMemory() {
+    return sharedMemory;
+  }
+
   int workers() {
     return workers;
   }
@@ -131,8 +166,18 @@ final class DemoOptions {
     return downtimeLimit;
   }
 
-  int maxRounds() {
-    return maxRounds;
+  ConvergenceLimits limits() {
+    int rounds = maxRounds != null ? maxRounds : convergence.isGiven() ? 100 : 30;
+    return new ConvergenceLimits(downtimeLimit, rounds, timeout, onLimit.atLimit());
+  }
+
+  /** Nobody's guest is throttled who has not asked for it. */
+  ConvergencePolicy.Maker policy() {
+    return convergence.policyOr(LimitPolicy::new);
+  }
+
+  String policyText() {
+    return convergence.text();
   }
 
   Duration runAfter() {
@@ -154,7 +199,11 @@ final class DemoOptions {
     if (workers < 1 || workers > 64) {
       throw usage("--workers must be 1 to 64, but it was " + workers);
     }
-    if (maxRounds < 1) {
+    convergence.requireSense();
+    if (timeout.isZero()) {
+      throw usage("--timeout must be more than 0");
+    }
+    if (maxRounds != null && maxRounds < 1) {
       throw usage("--max-rounds must be 1 or more, but it was " + maxRounds);
     }
     if (codec.xbzrle() && xbzrleCacheBytes() == 0) {
@@ -168,16 +217,24 @@ final class DemoOptions {
 
   /** {@return arguments from which a process gets the same options} */
   List<String> arguments() {
-    return List.of(
-        "--size=" + size.bytes(),
-        "--dirty-rate=" + dirtyRate.bytesPerSecond(),
-        "--writers=" + writers,
-        "--link-rate=" + linkBytesPerSecond(),
-        "--codec=" + codec,
-        "--xbzrle-cache=" + xbzrleCacheBytes(),
-        "--workers=" + workers,
-        "--downtime-limit=" + downtimeLimit.toNanos() / 1000 + "us",
-        "--max-rounds=" + maxRounds,
-        "--run-after=" + runAfter.toNanos() / 1000 + "us");
+    List<String> arguments = new ArrayList<>(convergence.arguments());
+    arguments.addAll(
+        List.of(
+            "--size=" + size.bytes(),
+            "--dirty-rate=" + dirtyRate.bytesPerSecond(),
+            "--writers=" + writers,
+            "--link-rate=" + linkBytesPerSecond(),
+            "--codec=" + codec,
+            "--xbzrle-cache=" + xbzrleCacheBytes(),
+            "--workers=" + workers,
+            "--downtime-limit=" + downtimeLimit.toNanos() / 1000 + "us",
+            "--max-rounds=" + limits().maxRounds(),
+            "--timeout=" + timeout.toNanos() / 1000 + "us",
+            "--on-limit=" + onLimit,
+            "--run-after=" + runAfter.toNanos() / 1000 + "us"));
+    if (sharedMemory) {
+      arguments.add("--shared-memory");
+    }
+    return arguments;
   }
 }

@@ -30,6 +30,7 @@ final class DemoReport {
     JsonNode completed = result.message("completed");
     JsonNode info = completed.path("info");
     if (!info.isObject()) {
+      printSteps(result.message("source-failed").path("info"), out);
       return;
     }
     out.println();
@@ -37,7 +38,11 @@ final class DemoReport {
     out.println();
     MigrationSummary.totals(info).forEach(out::println);
     out.println(
-        MigrationSummary.entry("limit", Durations.text(options.downtimeLimit()) + " of downtime"));
+        MigrationSummary.entry(
+            "limit",
+            "%s of downtime; %s"
+                .formatted(Durations.text(options.downtimeLimit()), options.policyText())));
+    MigrationSummary.steps(info).forEach(out::println);
     out.println(MigrationSummary.entry("tracked by", info.path("tracker").asText()));
     JsonNode verified = result.message("verified");
     if (verified.has("ok")) {
@@ -51,6 +56,24 @@ final class DemoReport {
                       MigrationSummary.grouped(verified.path("updates").asLong() - before))));
       out.println(MigrationSummary.entry("verified", verification(verified)));
       verified.path("findings").forEach(finding -> out.println("  " + finding.asText()));
+    }
+  }
+
+  /** {@return what became of a guest that was to stay at the source} */
+  static String atSource(JsonNode failed) {
+    JsonNode verified = failed.path("verified");
+    return verified.path("ok").asBoolean()
+        ? "; the guest goes on at the source: %s records, every one is sound"
+            .formatted(MigrationSummary.grouped(verified.path("records").asLong()))
+        : "; and the guest at the source is NOT what it was: " + verified;
+  }
+
+  private static void printSteps(JsonNode info, PrintStream out) {
+    if (info.path("steps").isArray()) {
+      out.println();
+      MigrationSummary.rounds(info).forEach(out::println);
+      out.println();
+      MigrationSummary.steps(info).forEach(out::println);
     }
   }
 
@@ -78,6 +101,7 @@ final class DemoReport {
     demo.put("codec", options.codec().toString());
     demo.put("workers", options.workers());
     demo.put("downtime-limit", options.downtimeLimit().toMillis());
+    demo.put("policy", options.policyText());
     demo.put("verified", result.message("verified").path("ok").asBoolean());
     if (result.message("verified") instanceof ObjectNode verified && verified.has("ok")) {
       ObjectNode verification = verified.deepCopy();

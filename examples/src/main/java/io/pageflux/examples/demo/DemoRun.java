@@ -132,7 +132,13 @@ final class DemoRun {
       case "guest" -> people.println(DemoReport.started(options, message, pids()));
       case "progress" -> progress.show(message.path("info"), message.path("round").asInt());
       case "failed" -> {
-        failures.add("the %s: %s".formatted(child.name(), message.path("message").asText()));
+        String failure = "the %s: %s".formatted(child.name(), message.path("message").asText());
+        if (message.has("verified")) {
+          // Why it is so; what the other one reports is a consequence of this.
+          failures.addFirst(failure + DemoReport.atSource(message));
+        } else {
+          failures.add(failure);
+        }
         stop();
       }
       case "other" -> {

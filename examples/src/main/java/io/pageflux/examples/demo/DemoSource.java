@@ -1,6 +1,8 @@
 package io.pageflux.examples.demo;
 
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.pageflux.MigrationException;
 import io.pageflux.codec.XbzrleSpec;
 import io.pageflux.examples.cli.CodecChoice;
 import io.pageflux.examples.cli.Console;
@@ -8,6 +10,7 @@ import io.pageflux.examples.cli.Endpoint;
 import io.pageflux.examples.cli.ExitCode;
 import io.pageflux.examples.cli.Failures;
 import io.pageflux.examples.kv.KvGuest;
+import io.pageflux.examples.kv.KvVerification;
 import io.pageflux.examples.report.MigrationJson;
 import io.pageflux.examples.report.MigrationWatch;
 import io.pageflux.memory.GuestMemory;
@@ -22,6 +25,7 @@ import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
+import reactor.core.publisher.Mono;
 
 /** The demonstration's source: has a guest that runs, and migrates it. */
 @Command(name = "demo-source", hidden = true)
@@ -75,9 +79,29 @@ public final class DemoSource implements Callable<Integer> {
               .put("guest-running", guest.isRunning())
               .put("updates", guest.updates());
       failed.set("info", MigrationJson.failed(watch.last(), e, reason));
+      if (Failures.unwrap(e) instanceof MigrationException known
+          && known.kind() == MigrationException.Kind.NOT_CONVERGED) {
+        failed.set("verified", verify(guest));
+      }
       talk.say(failed);
       return ExitCode.FAILED;
     }
+  }
+
+  /** A guest that was to stay must be what it was, and run as fast. */
+  private ObjectNode verify(KvGuest guest) {
+    boolean ran = guest.isRunning();
+    Mono.delay(options.runAfter()).takeUntilOther(console.interruption().requests()).block();
+    guest.pause().block();
+    KvVerification found = guest.verify();
+    boolean ok =
+        ran && found.ok() && found.updates() == guest.updates() && guest.throttlePercent() == 0;
+    return JsonNodeFactory.instance
+        .objectNode()
+        .put("ok", ok)
+        .put("records", found.records())
+        .put("updates", guest.updates())
+        .put("throttle", guest.throttlePercent());
   }
 
   private void tell(ChildTalk talk, MigrationEvent event) {
@@ -100,8 +124,9 @@ public final class DemoSource implements Callable<Integer> {
                 ? new CompressionSpec(codec.zstdLevel().getAsInt(), options.workers())
                 : null)
         .withMaxBandwidth(options.linkBytesPerSecond())
-        .withDowntimeLimit(options.downtimeLimit())
-        .withMaxRounds(options.maxRounds())
+        .withLimits(options.limits())
+        .withPolicy(options.policy())
+        .withSharedMemory(options.sharedMemory())
         .withProgressInterval(PROGRESS_INTERVAL);
   }
 }

@@ -1,27 +1,34 @@
 package io.pageflux.examples.image;
 
 import io.pageflux.MigrationException;
-import io.pageflux.examples.cli.Durations;
 import io.pageflux.migration.Guest;
-import java.io.File;
-import java.io.IOException;
 import java.time.Duration;
-import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 import reactor.core.publisher.Mono;
 
 /**
  * A guest that another process runs: it is paused, and let go on after a failure, by commands of
  * the shell.
- *
- * <p>What a command prints goes to standard error. A command that takes too long is killed, and
- * counts as failed, as one does that exits with another code than 0.
  */
 final class CommandGuest implements Guest {
+
+  /** A means to throttle it. May be used by any thread. */
+  interface Throttle {
+    /**
+     * Takes a part of its time from the guest.
+     *
+     * @param percent 0 to 99
+     */
+    void set(int percent);
+
+    /** Does nothing with the guest of its own accord any more. */
+    void hold();
+  }
 
   private final @Nullable String pauseCommand;
   private final @Nullable String resumeCommand;
   private final Duration patience;
+  private volatile @Nullable Throttle throttle;
   private boolean paused;
   private volatile @Nullable String resumeFailure;
 
@@ -57,7 +64,12 @@ final class CommandGuest implements Guest {
     }
     // Before the command runs: if it fails half-way, the guest may be paused.
     paused = true;
-    run("--on-switchover", pauseCommand);
+    Throttle means = throttle;
+    if (means != null) {
+      // A process that is stopped and let go on in turns must not be let go on after this.
+      means.hold();
+    }
+    run("--on-switchover", pauseCommand, patience);
   }
 
   @Override
@@ -71,54 +83,35 @@ final class CommandGuest implements Guest {
     }
     paused = false;
     try {
-      run("--on-failure", resumeCommand);
+      run("--on-failure", resumeCommand, patience);
     } catch (MigrationException e) {
       resumeFailure = e.getMessage();
       throw e;
     }
   }
 
-  private void run(String option, @Nullable String command) {
-    if (command == null) {
-      return;
-    }
-    Process process;
-    try {
-      // Standard output may be the report's.
-      process =
-          new ProcessBuilder("sh", "-c", "exec 1>&2\n" + command)
-              .redirectInput(new File("/dev/null"))
-              .redirectOutput(ProcessBuilder.Redirect.INHERIT)
-              .redirectError(ProcessBuilder.Redirect.INHERIT)
-              .start();
-    } catch (IOException e) {
-      throw failed(option, command, "could not be started: " + e.getMessage());
-    }
-    try {
-      if (!process.waitFor(patience.toNanos(), TimeUnit.NANOSECONDS)) {
-        throw failed(option, command, "took longer than " + Durations.text(patience));
-      }
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      throw failed(option, command, "was interrupted");
-    } finally {
-      kill(process);
-    }
-    if (process.exitValue() != 0) {
-      throw failed(option, command, "failed with exit code " + process.exitValue());
-    }
+  /** Has the guest throttled by some means; null for none. {@return this guest} */
+  CommandGuest withThrottle(@Nullable Throttle means) {
+    this.throttle = means;
+    return this;
   }
 
-  /** Kills a command that has not ended. One that has may leave processes, which are its affair. */
-  private static void kill(Process process) {
-    if (process.isAlive()) {
-      process.descendants().forEach(ProcessHandle::destroyForcibly);
-      process.destroyForcibly();
-    }
+  @Override
+  public boolean canThrottle() {
+    return throttle != null;
   }
 
-  private static MigrationException failed(String option, String command, String how) {
-    return MigrationException.of(
-        MigrationException.Kind.GUEST, "the command of %s %s: %s".formatted(option, how, command));
+  @Override
+  public Mono<Void> throttle(int percent) {
+    Throttle means = throttle;
+    return means == null
+        ? Guest.super.throttle(percent)
+        : Mono.fromRunnable(() -> means.set(percent));
+  }
+
+  private static void run(String option, @Nullable String command, Duration patience) {
+    if (command != null) {
+      new ShellCommand(option, command, patience).run();
+    }
   }
 }

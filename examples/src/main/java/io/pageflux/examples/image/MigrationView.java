@@ -77,6 +77,7 @@ public final class MigrationView {
     ObjectNode report = MigrationJson.of(info);
     json.write(report);
     MigrationSummary.rounds(report).forEach(people()::println);
+    MigrationSummary.steps(report).forEach(people()::println);
     MigrationSummary.totals(report).forEach(people()::println);
     return info;
   }

@@ -2,14 +2,18 @@ package io.pageflux.examples.image;
 
 import io.pageflux.MigrationException;
 import io.pageflux.codec.XbzrleSpec;
+import io.pageflux.convergence.Intent;
+import io.pageflux.convergence.IntentPolicy;
 import io.pageflux.examples.cli.ByteRate;
 import io.pageflux.examples.cli.ByteSize;
 import io.pageflux.examples.cli.CliException;
 import io.pageflux.examples.cli.CodecChoice;
 import io.pageflux.examples.cli.Console;
+import io.pageflux.examples.cli.ConvergenceOptions;
 import io.pageflux.examples.cli.Endpoint;
 import io.pageflux.examples.cli.ExitCode;
 import io.pageflux.examples.cli.Failures;
+import io.pageflux.examples.cli.LimitAction;
 import io.pageflux.memory.GuestMemory;
 import io.pageflux.migration.CompressionSpec;
 import io.pageflux.migration.OutgoingMigration;
@@ -23,6 +27,7 @@ import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ITypeConverter;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** {@code pageflux send}. */
@@ -39,14 +44,6 @@ import picocli.CommandLine.Option;
           + " take over, the command of --on-failure is run, which is to let the writer go on."
     })
 public final class SendCommand implements Callable<Integer> {
-
-  /** What to do with an image that changes faster than it can be sent. */
-  public enum LimitAction {
-    /** Switch over all the same. */
-    SWITCH,
-    /** Give up. */
-    ABORT
-  }
 
   private final Console console;
 
@@ -136,6 +133,22 @@ public final class SendCommand implements Callable<Integer> {
       description = "Run by sh if the migration fails after that: lets the writer go on.")
   private @Nullable String onFailure;
 
+  @Mixin private ConvergenceOptions convergence = new ConvergenceOptions();
+
+  @Option(
+      names = "--on-throttle",
+      paramLabel = "COMMAND",
+      description =
+          "Run by sh to slow down whoever writes the image, by $PAGEFLUX_THROTTLE percent of its"
+              + " time (also $1); 0 when the migration ends, whatever its end.")
+  private @Nullable String onThrottle;
+
+  @Option(
+      names = "--throttle-pid",
+      paramLabel = "PID",
+      description = "Slow down this process instead, by stopping it for a part of the time.")
+  private @Nullable Long throttlePid;
+
   @Option(
       names = "--command-timeout",
       paramLabel = "DURATION",
@@ -169,8 +182,10 @@ public final class SendCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
+    requireSense();
     MigrationView view = new MigrationView(console, json);
-    CommandGuest guest = new CommandGuest(onSwitchover, onFailure, commandTimeout);
+    CommandGuest guest =
+        new CommandGuest(onSwitchover, onFailure, commandTimeout).withThrottle(throttle());
     try {
       return send(view, guest);
     } catch (IOException | RuntimeException e) {
@@ -178,6 +193,25 @@ public final class SendCommand implements Callable<Integer> {
       view.reportFailure(e, Failures.describe(told));
       throw told;
     }
+  }
+
+  private void requireSense() {
+    convergence.requireSense();
+    if (onThrottle != null && throttlePid != null) {
+      throw new CliException(
+          "--on-throttle and --throttle-pid are two ways to throttle: give one of them",
+          ExitCode.USAGE);
+    }
+    if (throttlePid != null) {
+      ProcessThrottle.requireSensible(throttlePid);
+    }
+  }
+
+  private CommandGuest.@Nullable Throttle throttle() {
+    if (throttlePid != null) {
+      return new ProcessThrottle(throttlePid);
+    }
+    return onThrottle == null ? null : new CommandThrottle(onThrottle, commandTimeout);
   }
 
   private int send(MigrationView view, CommandGuest guest) throws IOException {
@@ -203,10 +237,8 @@ public final class SendCommand implements Callable<Integer> {
         .withDowntimeLimit(downtimeLimit)
         .withMaxRounds(maxRounds)
         .withTimeout(timeout)
-        .withLimitPolicy(
-            onLimit == LimitAction.ABORT
-                ? OutgoingSpec.LimitPolicy.ABORT
-                : OutgoingSpec.LimitPolicy.SWITCH_OVER)
+        .withPolicy(convergence.policyOr(IntentPolicy.of(new Intent.ShortDowntime())))
+        .withAtLimit(onLimit.atLimit())
         .withPeerTimeout(peerTimeout);
   }
 

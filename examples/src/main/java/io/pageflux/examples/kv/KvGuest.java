@@ -30,6 +30,7 @@ public final class KvGuest implements Guest, AutoCloseable {
   // Replaced as a whole, by loading a state; read without the lock by updates().
   private volatile List<KvUpdater> updaters = List.of();
   private volatile @Nullable Throwable damage;
+  private volatile int throttlePercent;
 
   private KvGuest(RamBlock block, KvLoad load) {
     this.memory = block.segment();
@@ -111,6 +112,26 @@ public final class KvGuest implements Guest, AutoCloseable {
     return Mono.fromRunnable(this::resumeNow);
   }
 
+  @Override
+  public boolean canThrottle() {
+    return true;
+  }
+
+  /** Lets the store be written at a rate that is so much lower. Does not wait. */
+  @Override
+  public Mono<Void> throttle(int percent) {
+    return Mono.fromRunnable(
+        () -> {
+          throttlePercent = percent;
+          updaters.forEach(updater -> updater.throttle(percent));
+        });
+  }
+
+  /** {@return how much of its time is taken from it} */
+  public int throttlePercent() {
+    return throttlePercent;
+  }
+
   private synchronized void resumeNow() {
     if (!threads.isEmpty()) {
       return;
@@ -120,6 +141,7 @@ public final class KvGuest implements Guest, AutoCloseable {
     }
     failIfDamaged();
     for (KvUpdater updater : updaters) {
+      updater.throttle(throttlePercent);
       updater.prepare();
       Thread thread =
           Thread.ofPlatform()

@@ -28,6 +28,7 @@ final class KvUpdater implements Runnable {
   private final long[] digestChanges = new long[KvLayout.REGIONS];
   private volatile long updates;
   private volatile boolean stopped;
+  private volatile int throttlePercent;
 
   /**
    * @param firstPage the first of its record pages
@@ -74,6 +75,16 @@ final class KvUpdater implements Runnable {
     stopped = true;
   }
 
+  /** {@return what an update counts for, in bytes, of a thread that is throttled} */
+  static long costOfUpdate(int throttlePercent) {
+    return KvLayout.PAGE_BYTES * 100L / (100 - throttlePercent);
+  }
+
+  /** Leaves it so much less of its time; from 0 to 99. */
+  void throttle(int percent) {
+    throttlePercent = percent;
+  }
+
   /** Makes the next run possible. */
   void prepare() {
     stopped = false;
@@ -89,7 +100,8 @@ final class KvUpdater implements Runnable {
     }
     Pace pace = new Pace(bytesPerSecond);
     while (!stopped) {
-      if (pace.tryAcquire(KvLayout.PAGE_BYTES)) {
+      // What it could not do in the time that was taken from it, it does not make up for.
+      if (pace.tryAcquire(costOfUpdate(throttlePercent))) {
         updateOne();
       }
     }

@@ -15,6 +15,7 @@ final class Pace {
 
   static final long AHEAD_NANOS = 1_000_000;
   static final long BEHIND_NANOS = 50_000_000;
+  static final long MOST_SLEEP_NANOS = 10_000_000;
 
   private final double nanosPerByte;
   private final LongSupplier clock;
@@ -48,7 +49,8 @@ final class Pace {
   boolean tryAcquire(long bytes) {
     double now = clock.getAsLong() - base;
     if (due - now > AHEAD_NANOS) {
-      sleep.accept((long) (due - now));
+      // In pieces, so that who runs slowly can be stopped at once.
+      sleep.accept((long) Math.min(due - now, MOST_SLEEP_NANOS));
       return false;
     }
     due = Math.max(due, now - BEHIND_NANOS) + bytes * nanosPerByte;

@@ -8,6 +8,7 @@ import io.pageflux.examples.cli.CliException;
 import io.pageflux.examples.cli.Console;
 import io.pageflux.examples.cli.ExitCode;
 import io.pageflux.examples.cli.Failures;
+import io.pageflux.examples.cli.LimitAction;
 import io.pageflux.examples.image.MigrationView;
 import io.pageflux.examples.image.SendCommand;
 import io.pageflux.migration.CompressionSpec;
@@ -141,7 +142,7 @@ public final class QemuMigrateCommand implements Callable<Integer> {
       description =
           "What to do with a guest that writes too fast: switch over all the same, or give up"
               + " (${DEFAULT-VALUE}).")
-  private SendCommand.LimitAction onLimit = SendCommand.LimitAction.SWITCH;
+  private LimitAction onLimit = LimitAction.SWITCH;
 
   @Option(
       names = "--device-timeout",
@@ -206,10 +207,7 @@ public final class QemuMigrateCommand implements Callable<Integer> {
         .withDowntimeLimit(downtimeLimit)
         .withMaxRounds(maxRounds)
         .withTimeout(timeout)
-        .withLimitPolicy(
-            onLimit == SendCommand.LimitAction.ABORT
-                ? OutgoingSpec.LimitPolicy.ABORT
-                : OutgoingSpec.LimitPolicy.SWITCH_OVER);
+        .withAtLimit(onLimit.atLimit());
   }
 
   /** Adds to a failure what it means for the guest: the source's QEMU knows. */

@@ -4,10 +4,12 @@ import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.pageflux.MigrationException;
 import io.pageflux.codec.XbzrleCounters;
+import io.pageflux.convergence.ConvergenceStep;
 import io.pageflux.examples.cli.Failures;
 import io.pageflux.migration.CompressionStatistics;
 import io.pageflux.migration.MigrationInfo;
 import io.pageflux.migration.MigrationStatus;
+import io.pageflux.migration.PlacementStatistics;
 import io.pageflux.migration.RamStatistics;
 import io.pageflux.migration.RoundReport;
 import java.time.Duration;
@@ -16,8 +18,9 @@ import org.jspecify.annotations.Nullable;
 /**
  * A migration as JSON, with the shape, names and units of the answer to QEMU's {@code
  * query-migrate}: times in milliseconds, sizes in bytes, {@code mbps} in 10^6 bits per second.
- * {@code tracker} and {@code rounds} are Pageflux's own, as are some members of {@code
- * compression}.
+ * {@code tracker}, {@code rounds} and {@code steps} are Pageflux's own, as are some members of
+ * {@code compression}; {@code downtime-limit} is QEMU's parameter of that name as it is now. {@code
+ * cpu-throttle-percentage} is there while the guest is throttled.
  */
 public final class MigrationJson {
 
@@ -31,6 +34,12 @@ public final class MigrationJson {
     json.put("setup-time", info.setupTime().toMillis());
     json.put("downtime", info.downtime().toMillis());
     json.put("expected-downtime", info.expectedDowntime().toMillis());
+    if (info.cpuThrottlePercentage() > 0) {
+      json.put("cpu-throttle-percentage", info.cpuThrottlePercentage());
+    }
+    if (info.downtimeLimit().isPositive()) {
+      json.put("downtime-limit", info.downtimeLimit().toMillis());
+    }
     ram(json.putObject("ram"), info.ram());
     XbzrleCounters xbzrle = info.xbzrleCache();
     if (xbzrle != null) {
@@ -40,9 +49,17 @@ public final class MigrationJson {
     if (compression != null) {
       compression(json.putObject("compression"), compression);
     }
+    PlacementStatistics placement = info.placement();
+    if (placement != null) {
+      placement(json.putObject("placement"), placement);
+    }
     json.put("tracker", info.tracker());
     var rounds = json.putArray("rounds");
     info.rounds().forEach(round -> round(rounds.addObject(), round));
+    if (!info.steps().isEmpty()) {
+      var steps = json.putArray("steps");
+      info.steps().forEach(step -> step(steps.addObject(), step));
+    }
     if (info.errorDesc() != null) {
       json.put("error-desc", info.errorDesc());
     }
@@ -99,6 +116,14 @@ public final class MigrationJson {
     json.put("compression-rate", compression.compressionRate());
   }
 
+  private static void placement(ObjectNode json, PlacementStatistics placement) {
+    json.put("blocks", placement.blocks());
+    json.put("pages", placement.pages());
+    json.put("bytes", placement.bytes());
+    var refusals = json.putArray("refusals");
+    placement.refusals().forEach(refusals::add);
+  }
+
   private static void round(ObjectNode json, RoundReport round) {
     json.put("round", round.round());
     json.put("last", round.last());
@@ -109,6 +134,13 @@ public final class MigrationJson {
     json.put("unchanged", round.unchangedPages());
     json.put("bytes", round.bytes());
     json.put("time", millis(round.duration()));
+  }
+
+  private static void step(ObjectNode json, ConvergenceStep step) {
+    json.put("time", millis(step.at()));
+    json.put("step", step.kind().text());
+    json.put("what", step.what());
+    json.put("why", step.why());
   }
 
   private static double millis(Duration duration) {

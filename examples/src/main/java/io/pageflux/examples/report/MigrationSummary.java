@@ -101,6 +101,17 @@ public final class MigrationSummary {
                           compression.path("raw-batches").asLong()
                               + compression.path("batches").asLong()))));
     }
+    JsonNode placement = info.path("placement");
+    if (placement.isObject()) {
+      lines.add(
+          entry(
+              "placed",
+              "%s of the whole pages (%s) in memory that both sides share"
+                  .formatted(
+                      count(placement.path("pages")),
+                      Bytes.text(placement.path("bytes").asLong()))));
+      placement.path("refusals").forEach(why -> lines.add(entry("not placed", why.asText())));
+    }
     lines.add(entry("sent", sent(info)));
     lines.add(
         entry(
@@ -109,6 +120,23 @@ public final class MigrationSummary {
                 + (info.path("expected-downtime").asLong() == 0
                     ? ""
                     : " (expected %s)".formatted(millis(info.path("expected-downtime"))))));
+    return lines;
+  }
+
+  /**
+   * {@return what was done so that the migration ended: when, what and why}
+   *
+   * @param info as {@link MigrationJson}
+   */
+  public static List<String> steps(JsonNode info) {
+    List<String> lines = new ArrayList<>();
+    for (JsonNode step : info.path("steps")) {
+      Duration at = Duration.ofNanos((long) (step.path("time").asDouble() * 1e6));
+      lines.add(
+          entry(
+              "at " + Durations.text(at),
+              step.path("what").asText() + ": " + step.path("why").asText()));
+    }
     return lines;
   }
 

@@ -2,6 +2,7 @@ package io.pageflux.examples.report;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import io.pageflux.examples.cli.Bytes;
+import io.pageflux.examples.cli.Durations;
 import java.io.PrintStream;
 import java.time.Duration;
 import java.util.Locale;
@@ -14,7 +15,8 @@ import java.util.Locale;
  */
 public final class ProgressDisplay {
 
-  private static final int BAR_CELLS = 24;
+  private static final int BAR_CELLS = 12;
+  private static final int MOST_COLUMNS = 79;
   private static final Duration PLAIN_INTERVAL = Duration.ofSeconds(2);
   private static final String GREEN = "\u001B[32m";
   private static final String PLAIN = "\u001B[0m";
@@ -93,6 +95,14 @@ public final class ProgressDisplay {
     text.append("  round ").append(round);
     text.append("  ").append(Bytes.text(remaining)).append(" left");
     text.append("  ").append(Bytes.rate(ram.path("mbps").asDouble() * 1e6 / 8));
-    return text.toString();
+    long expected = info.path("expected-downtime").asLong();
+    if (expected > 0) {
+      text.append("  pause ").append(Durations.text(Duration.ofMillis(expected)));
+    }
+    int throttled = info.path("cpu-throttle-percentage").asInt();
+    if (throttled > 0) {
+      text.append("  -").append(throttled).append(" %");
+    }
+    return text.length() > MOST_COLUMNS ? text.substring(0, MOST_COLUMNS) : text.toString();
   }
 }

@@ -75,6 +75,26 @@ class CommandGuestTest {
   }
 
   @Test
+  void aCommandThatThrottlesIsToldThePercentage() throws IOException {
+    CommandGuest guest = guest(append("pause"), null);
+    assertThat(guest.canThrottle()).isFalse();
+    guest.withThrottle(new CommandThrottle(append("$1 = $PAGEFLUX_THROTTLE"), LONG));
+    assertThat(guest.canThrottle()).isTrue();
+    guest.throttle(30).block();
+    guest.pause().block();
+    guest.throttle(0).block();
+    assertThat(log()).isEqualTo("30 = 30\npause\n0 = 0\n");
+  }
+
+  @Test
+  void aCommandThatDoesNotThrottleSaysSo() {
+    CommandGuest guest = guest(null, null).withThrottle(new CommandThrottle("exit 5", LONG));
+    assertThatThrownBy(() -> guest.throttle(30).block())
+        .isInstanceOf(MigrationException.class)
+        .hasMessage("the command of --on-throttle failed with exit code 5: exit 5");
+  }
+
+  @Test
   void aGuestWithoutCommandsNeedsNothing() {
     CommandGuest guest = guest(null, null);
     guest.pause().block();

@@ -95,6 +95,22 @@ class KvGuestTest {
   }
 
   @Test
+  void aThrottledStoreCanBePausedAndStaysPausedWhenItIsLetOff() {
+    assertThat(guest.canThrottle()).isTrue();
+    guest.resume().block();
+    guest.throttle(99).block();
+    assertThat(guest.throttlePercent()).isEqualTo(99);
+    guest.pause().block();
+    long updates = guest.updates();
+    guest.throttle(0).block();
+    assertThat(guest.isRunning()).isFalse();
+    assertThat(guest.throttlePercent()).isZero();
+    assertThat(guest.updates()).isEqualTo(updates);
+    runFor(guest, 1_000);
+    assertThat(guest.verify().ok()).isTrue();
+  }
+
+  @Test
   void aStoreGoesOnElsewhereWithItsMemoryAndItsState() {
     runFor(guest, 2_000);
     byte[] state = stateOf(guest);

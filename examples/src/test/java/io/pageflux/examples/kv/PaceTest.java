@@ -42,6 +42,34 @@ class PaceTest {
   }
 
   @Test
+  void whoIsThrottledDoesAsMuchLess() {
+    long rate = 100 << 20;
+    for (int percent : new int[] {0, 20, 75, 99}) {
+      Pace pace = pace(rate);
+      long end = clock.get() + 10_000_000_000L;
+      long updates = 0;
+      while (clock.get() < end) {
+        if (pace.tryAcquire(KvUpdater.costOfUpdate(percent))) {
+          updates++;
+        }
+      }
+      double share = updates * 4096 / (rate * 10.0);
+      assertThat(share)
+          .as("%d %%", percent)
+          .isBetween((99 - percent) / 100.0, (101 - percent) / 100.0);
+    }
+  }
+
+  @Test
+  void whoIsSlowSleepsInShortPieces() {
+    Pace pace = pace(4096);
+    pace.tryAcquire(4096);
+    long before = clock.get();
+    assertThat(pace.tryAcquire(4096)).isFalse();
+    assertThat(clock.get() - before).isEqualTo(Pace.MOST_SLEEP_NANOS);
+  }
+
+  @Test
   void itSleepsRatherThanSpins() {
     Pace pace = pace(1L << 30);
 

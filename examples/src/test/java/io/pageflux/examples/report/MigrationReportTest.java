@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.pageflux.MigrationException;
 import io.pageflux.codec.XbzrleCounters;
+import io.pageflux.convergence.ConvergenceStep;
 import io.pageflux.migration.CompressionStatistics;
 import io.pageflux.migration.MigrationInfo;
 import io.pageflux.migration.MigrationStatus;
@@ -31,11 +32,17 @@ class MigrationReportTest {
         Duration.ofMillis(20),
         Duration.ofMillis(33),
         Duration.ofMillis(40),
+        Duration.ofMillis(300),
+        30,
         new RamStatistics(3 << 20, 0, 1 << 30, 10, 20, 20 << 12, 77, 123.5, 4, 4096, 1000),
         new XbzrleCounters(64 << 20, 5000, 30, 10, 0.25, 2.5, 3),
         new CompressionStatistics(9, 1, 3000, 1000),
+        null,
         "userfaultfd",
         reports,
+        List.of(
+            new ConvergenceStep(
+                Duration.ofMillis(1234), ConvergenceStep.Kind.THROTTLE, "slower", "it must")),
         null);
   }
 
@@ -47,7 +54,7 @@ class MigrationReportTest {
         .isEqualTo(
             """
             {"status":"completed","total-time":1500,"setup-time":20,"downtime":33,\
-            "expected-downtime":40,"ram":{"transferred":3145728,"remaining":0,"total":1073741824,\
+            "expected-downtime":40,"cpu-throttle-percentage":30,"downtime-limit":300,"ram":{"transferred":3145728,"remaining":0,"total":1073741824,\
             "duplicate":10,"normal":20,"normal-bytes":81920,"dirty-pages-rate":77,"mbps":123.5,\
             "dirty-sync-count":4,"page-size":4096,"pages-per-second":1000},\
             "xbzrle-cache":{"cache-size":67108864,"bytes":5000,"pages":30,"cache-miss":10,\
@@ -55,7 +62,8 @@ class MigrationReportTest {
             "compression":{"batches":9,"raw-batches":1,"bytes":3000,"compressed-size":1000,\
             "compression-rate":3.0},"tracker":"userfaultfd","rounds":[{"round":1,"last":true,\
             "dirty":100,"duplicate":10,"normal":60,"delta":20,"unchanged":10,"bytes":1048576,\
-            "time":250.0}]}""");
+            "time":250.0}],"steps":[{"time":1234.0,"step":"throttle","what":"slower",\
+            "why":"it must"}]}""");
   }
 
   @Test
@@ -73,6 +81,12 @@ class MigrationReportTest {
                 .path("status")
                 .asText())
         .isEqualTo("cancelled");
+  }
+
+  @Test
+  void eachStepSaysWhenWhatAndWhy() {
+    assertThat(MigrationSummary.steps(MigrationJson.of(info(1))))
+        .containsExactly("at 1.23 s    slower: it must");
   }
 
   @Test

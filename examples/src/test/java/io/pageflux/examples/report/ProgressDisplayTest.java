@@ -22,10 +22,24 @@ class ProgressDisplayTest {
   @Test
   void aLineSaysHowMuchIsLeftAndHowFastItGoes() {
     assertThat(ProgressDisplay.line(info(1 << 30, 1 << 28, 800), 1, true))
-        .isEqualTo("[##################......]  75 %  round 1  256.0 MiB left  95.37 MiB/s");
+        .isEqualTo("[#########...]  75 %  round 1  256.0 MiB left  95.37 MiB/s");
     assertThat(ProgressDisplay.line(info(1 << 30, 0, 0), 2, false))
         .isEqualTo("100 %  round 2  0 B left  0 B/s");
     assertThat(ProgressDisplay.line(info(0, 0, 0), 0, false)).isEqualTo("  0 %  active");
+  }
+
+  @Test
+  void aLineSaysWhatAPauseWouldTakeAndHowTheGuestIsThrottled() {
+    ObjectNode info =
+        info(1 << 30, 1 << 28, 800)
+            .put("expected-downtime", 1230)
+            .put("cpu-throttle-percentage", 20);
+    assertThat(ProgressDisplay.line(info, 12, true))
+        .isEqualTo(
+            "[#########...]  75 %  round 12  256.0 MiB left  95.37 MiB/s  pause 1.23 s  -20 %"
+                .substring(0, 79));
+    assertThat(ProgressDisplay.line(info, 2, false))
+        .isEqualTo(" 75 %  round 2  256.0 MiB left  95.37 MiB/s  pause 1.23 s  -20 %");
   }
 
   @Test

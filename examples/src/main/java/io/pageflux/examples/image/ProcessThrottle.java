@@ -1,0 +1,151 @@
+package io.pageflux.examples.image;
+
+import io.pageflux.MigrationException;
+import io.pageflux.examples.cli.CliException;
+import io.pageflux.examples.cli.ExitCode;
+import java.util.concurrent.locks.Condition;
+import java.util.concurrent.locks.ReentrantLock;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Throttles a process by stopping it for a part of the time: as QEMU does with its processors, it
+ * runs for 10 ms at a time, and is stopped in between for as long as makes up the percentage, which
+ * is 990 ms at the most.
+ *
+ * <p>A thread of its own does that while the percentage is above 0. It lets the process go on
+ * before it ends, whatever it ends by; and so does the end of this JVM, but for SIGKILL.
+ */
+final class ProcessThrottle implements CommandGuest.Throttle {
+
+  private static final long RUN_NANOS = 10_000_000;
+
+  private final long pid;
+  private final ReentrantLock lock = new ReentrantLock();
+  private final Condition changed = lock.newCondition();
+  private int percent;
+  private boolean held;
+  private boolean stopped;
+  private @Nullable Thread thread;
+  private @Nullable String failure;
+
+  ProcessThrottle(long pid) {
+    this.pid = pid;
+  }
+
+  /** Refuses processes that it would be a mistake to stop. */
+  static void requireSensible(long pid) {
+    boolean mistaken = pid <= 1 || pid == ProcessHandle.current().pid();
+    if (mistaken || ProcessHandle.of(pid).isEmpty()) {
+      throw new CliException(
+          mistaken
+              ? "--throttle-pid must be the process that writes the image, but it was " + pid
+              : "--throttle-pid: there is no process " + pid,
+          ExitCode.USAGE);
+    }
+  }
+
+  @Override
+  public void set(int newPercent) {
+    lock.lock();
+    try {
+      percent = held ? 0 : newPercent;
+      changed.signalAll();
+      if (percent > 0 && thread == null) {
+        failure = null;
+        begin();
+      } else if (percent == 0) {
+        awaitEnd();
+      }
+      if (failure != null && newPercent > 0) {
+        throw MigrationException.of(MigrationException.Kind.GUEST, failure);
+      }
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  /** Lets the process go on for good. When this returns, no signal is sent to it any more. */
+  @Override
+  public void hold() {
+    lock.lock();
+    try {
+      held = true;
+      percent = 0;
+      changed.signalAll();
+      awaitEnd();
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  private void begin() {
+    // Found out here, where it can be told.
+    send(Signals.SIGCONT);
+    if (failure != null) {
+      return;
+    }
+    Thread letGoOn = new Thread(() -> Signals.kill(pid, Signals.SIGCONT));
+    Runtime.getRuntime().addShutdownHook(letGoOn);
+    thread = Thread.ofPlatform().name("throttle-" + pid).daemon().start(() -> takeTurns(letGoOn));
+  }
+
+  /** Not interruptible: who asks relies on the process being left alone. */
+  private void awaitEnd() {
+    while (thread != null) {
+      changed.awaitUninterruptibly();
+    }
+  }
+
+  private void takeTurns(Thread letGoOn) {
+    lock.lock();
+    try {
+      while (percent > 0 && failure == null) {
+        turn(false, RUN_NANOS);
+        turn(true, RUN_NANOS * percent / (100 - percent));
+      }
+    } finally {
+      if (stopped) {
+        send(Signals.SIGCONT);
+      }
+      thread = null;
+      changed.signalAll();
+      lock.unlock();
+      removeHook(letGoOn);
+    }
+  }
+
+  private static void removeHook(Thread letGoOn) {
+    try {
+      Runtime.getRuntime().removeShutdownHook(letGoOn);
+    } catch (IllegalStateException e) {
+      // This JVM ends, and lets the process go on as well.
+    }
+  }
+
+  /** Has the process stopped or not for a while, or until the percentage changes to 0. */
+  private void turn(boolean stop, long nanos) {
+    if (percent == 0 || failure != null) {
+      return;
+    }
+    if (stop != stopped) {
+      send(stop ? Signals.SIGSTOP : Signals.SIGCONT);
+      stopped = stop;
+    }
+    long left = nanos;
+    while (left > 0 && percent > 0) {
+      try {
+        left = changed.awaitNanos(left);
+      } catch (InterruptedException e) {
+        percent = 0; // Nobody does; were it so, the process is to go on.
+      }
+    }
+  }
+
+  private void send(int signal) {
+    int error = Signals.kill(pid, signal);
+    if (error != 0) {
+      failure =
+          "process %d cannot be sent signal %d: %s".formatted(pid, signal, Signals.text(error));
+    }
+  }
+}

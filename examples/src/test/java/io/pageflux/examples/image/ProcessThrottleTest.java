@@ -1,0 +1,112 @@
+package io.pageflux.examples.image;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.pageflux.MigrationException;
+import io.pageflux.examples.cli.CliException;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+@Timeout(60)
+class ProcessThrottleTest {
+
+  private final Process process = start();
+
+  private static Process start() {
+    try {
+      return new ProcessBuilder("sleep", "1000").start();
+    } catch (IOException e) {
+      throw new java.io.UncheckedIOException(e);
+    }
+  }
+
+  @BeforeEach
+  void awaitStart() throws IOException {
+    awaitStopped(false);
+  }
+
+  @AfterEach
+  void kill() {
+    process.destroyForcibly();
+  }
+
+  private boolean isStopped() throws IOException {
+    String stat = Files.readString(Path.of("/proc/" + process.pid() + "/stat"));
+    return stat.charAt(stat.lastIndexOf(')') + 2) == 'T';
+  }
+
+  private void awaitStopped(boolean stopped) throws IOException {
+    while (isStopped() != stopped) {
+      Thread.onSpinWait();
+    }
+  }
+
+  private static boolean threadIsThere(long pid) {
+    return Thread.getAllStackTraces().keySet().stream()
+        .anyMatch(thread -> thread.getName().equals("throttle-" + pid) && thread.isAlive());
+  }
+
+  @Test
+  void aThrottledProcessIsStoppedAndLetGoOnInTurns() throws IOException {
+    ProcessThrottle throttle = new ProcessThrottle(process.pid());
+    throttle.set(60);
+    for (int i = 0; i < 3; i++) {
+      awaitStopped(true);
+      awaitStopped(false);
+    }
+    throttle.set(90);
+    awaitStopped(true);
+    throttle.set(0);
+    assertThat(threadIsThere(process.pid())).isFalse();
+    awaitStopped(false);
+    throttle.set(50);
+    awaitStopped(true);
+    throttle.set(0);
+    awaitStopped(false);
+  }
+
+  @Test
+  void whoIsHeldIsNotLetGoOnAgain() throws IOException {
+    ProcessThrottle throttle = new ProcessThrottle(process.pid());
+    throttle.set(99);
+    awaitStopped(true);
+    throttle.hold();
+    awaitStopped(false);
+    assertThat(Signals.kill(process.pid(), Signals.SIGSTOP)).isZero();
+    awaitStopped(true);
+    throttle.set(50);
+    throttle.set(0);
+    assertThat(threadIsThere(process.pid())).isFalse();
+    assertThat(isStopped()).isTrue();
+  }
+
+  @Test
+  void aProcessThatIsGoneIsSpokenOf() throws Exception {
+    process.destroyForcibly().waitFor();
+    ProcessThrottle throttle = new ProcessThrottle(process.pid());
+    assertThatThrownBy(() -> throttle.set(50))
+        .isInstanceOf(MigrationException.class)
+        .hasMessage("process %d cannot be sent signal 18: no such process (ESRCH)", process.pid());
+    throttle.set(0);
+    throttle.hold();
+  }
+
+  @Test
+  void processesThatItWouldBeAMistakeToStopAreRefused() throws Exception {
+    long self = ProcessHandle.current().pid();
+    for (long pid : new long[] {-5, 0, 1, self}) {
+      assertThatThrownBy(() -> ProcessThrottle.requireSensible(pid))
+          .isInstanceOf(CliException.class)
+          .hasMessageContaining("but it was " + pid);
+    }
+    process.destroyForcibly().waitFor();
+    assertThatThrownBy(() -> ProcessThrottle.requireSensible(process.pid()))
+        .hasMessageContaining("there is no process");
+  }
+}

@@ -1,0 +1,145 @@
+package io.pageflux.convergence;
+
+import io.pageflux.channel.MigrationText;
+import io.pageflux.convergence.ConvergenceDecision.Abort;
+import io.pageflux.convergence.ConvergenceDecision.SetDowntimeLimit;
+import io.pageflux.convergence.ConvergenceDecision.SwitchOver;
+import io.pageflux.convergence.ConvergenceDecision.Throttle;
+import io.pageflux.convergence.ConvergenceDecision.Wait;
+import io.pageflux.convergence.ConvergenceLimits.AtLimit;
+import io.pageflux.convergence.ConvergenceStep.Kind;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Asks a policy, and makes of its decisions what there is to do.
+ *
+ * <p>A policy that throws, or returns null, is not asked again. From then on the downtime limit
+ * stays as it is, the guest is paused as soon as it is met, and when the limits' rounds or time are
+ * used up the migration is aborted, whatever they say: a guest is never paused for longer than was
+ * asked for because a policy is broken.
+ *
+ * <p>Not thread-safe.
+ */
+public final class ConvergenceControl {
+
+  /** How often a policy may change the limit before the migration goes on. */
+  private static final int MOST_QUESTIONS = 8;
+
+  private final ConvergenceLimits limits;
+  private ConvergencePolicy policy;
+  private Duration downtimeLimit;
+
+  /** Makes a control of one migration. */
+  public ConvergenceControl(ConvergencePolicy.Maker maker, ConvergenceLimits limits) {
+    this.limits = limits;
+    this.downtimeLimit = limits.downtimeLimit();
+    this.policy = maker.make(limits);
+  }
+
+  /** What the source does next with its rounds. */
+  public enum Action {
+    /** It goes on. */
+    GO_ON,
+    /** It pauses the guest. */
+    SWITCH_OVER,
+    /** It gives up. */
+    ABORT
+  }
+
+  /**
+   * What there is to do.
+   *
+   * @param action the rounds
+   * @param reason why, if it is not to go on
+   * @param throttlePercent what the guest is to be throttled to now; -1 to leave it as it is
+   * @param steps what was decided, in order
+   */
+  public record Outcome(
+      Action action, String reason, int throttlePercent, List<ConvergenceStep> steps) {}
+
+  /** {@return what the downtime may be now} */
+  public Duration downtimeLimit() {
+    return downtimeLimit;
+  }
+
+  /**
+   * Asks the policy.
+   *
+   * @param current the figures; the limit in them is replaced by {@link #downtimeLimit()}
+   */
+  public Outcome decide(ConvergenceFigures current) {
+    List<ConvergenceStep> steps = new ArrayList<>();
+    for (int i = 0; i < MOST_QUESTIONS; i++) {
+      ConvergenceFigures figures = current.withDowntimeLimit(downtimeLimit);
+      Duration at = figures.elapsed();
+      ConvergenceDecision decision = ask(figures, steps);
+      switch (decision) {
+        case SetDowntimeLimit(Duration limit, String why) -> {
+          if (limit.equals(downtimeLimit)) {
+            return goOn(-1, steps);
+          }
+          String what =
+              "downtime limit of %s instead of %s"
+                  .formatted(MigrationText.of(limit), MigrationText.of(downtimeLimit));
+          steps.add(new ConvergenceStep(at, Kind.DOWNTIME_LIMIT, what, why));
+          downtimeLimit = limit;
+        }
+        case Throttle(int percent, String why) -> {
+          if (percent == figures.throttle().percent() || !figures.throttle().possible()) {
+            return goOn(-1, steps);
+          }
+          steps.add(
+              new ConvergenceStep(at, Kind.THROTTLE, "guest throttled by " + percent + " %", why));
+          return goOn(percent, steps);
+        }
+        case SwitchOver(String why) -> {
+          if (!figures.roundEnded()) {
+            return goOn(-1, steps);
+          }
+          steps.add(new ConvergenceStep(at, Kind.SWITCH_OVER, "switch-over", why));
+          return new Outcome(Action.SWITCH_OVER, why, -1, List.copyOf(steps));
+        }
+        case Abort(String why) -> {
+          steps.add(new ConvergenceStep(at, Kind.ABORT, "migration given up", why));
+          return new Outcome(Action.ABORT, why, -1, List.copyOf(steps));
+        }
+        case Wait w -> {
+          return goOn(-1, steps);
+        }
+      }
+    }
+    return goOn(-1, steps);
+  }
+
+  private static Outcome goOn(int throttlePercent, List<ConvergenceStep> steps) {
+    return new Outcome(Action.GO_ON, "", throttlePercent, List.copyOf(steps));
+  }
+
+  private ConvergenceDecision ask(ConvergenceFigures figures, List<ConvergenceStep> steps) {
+    try {
+      ConvergenceDecision decision = policy.decide(figures);
+      if (isThere(decision)) {
+        return decision;
+      }
+      throw new IllegalStateException("it has decided nothing (null)");
+    } catch (RuntimeException e) {
+      policy = new LimitPolicy(limits.withAtLimit(AtLimit.ABORT));
+      steps.add(
+          new ConvergenceStep(
+              figures.elapsed(),
+              Kind.POLICY_FAILED,
+              "the policy is not asked any more; the downtime limit stays at "
+                  + MigrationText.of(downtimeLimit),
+              "it failed: " + MigrationText.of(e)));
+      return policy.decide(figures);
+    }
+  }
+
+  /** Who wrote the policy may not know of null-marked code. */
+  private static boolean isThere(@Nullable ConvergenceDecision decision) {
+    return decision != null;
+  }
+}

@@ -1,0 +1,235 @@
+package io.pageflux.convergence;
+
+import io.pageflux.convergence.ConvergenceFigures.Downtime;
+import io.pageflux.convergence.ConvergenceFigures.Period;
+import io.pageflux.convergence.ConvergenceFigures.Rates;
+import io.pageflux.convergence.ConvergenceFigures.Throttle;
+import java.time.Duration;
+
+/**
+ * Makes figures of a migration's counters.
+ *
+ * <p>The expected downtime is what remains, in bytes of the wire, at the rate at which the
+ * destination acknowledged bytes; or, if that is longer, in pages at the rate at which rounds got
+ * done with pages, for where most pages shrink to nothing it is not the wire that takes the time.
+ * To this comes what a switch-over costs however little there is to send: the last collection of
+ * dirty pages, and three times the shortest time that the destination took to answer the end of a
+ * round (last round, hand-over, start).
+ *
+ * <p>Times are nanoseconds of any clock that goes forward. Not thread-safe.
+ */
+public final class ConvergenceMeter {
+
+  /** The least length of a period, as in QEMU. */
+  public static final Duration PERIOD = Duration.ofSeconds(1);
+
+  /** How long nothing may have been heard of the destination before that counts as no progress. */
+  private static final long SILENCE_NANOS = 2 * PERIOD.toNanos();
+
+  /** Fewer pages say nothing of how fast pages are got done with. */
+  private static final long ROUND_PAGES = 64;
+
+  private static final Duration FOR_EVER = Duration.ofDays(1);
+
+  /**
+   * What has been counted since the migration began.
+   *
+   * @param settledPages pages that were acknowledged, and pages that turned out unchanged
+   * @param acknowledgedBytes bytes of the wire that were acknowledged
+   * @param contentPages pages that were read and were not zero, whether they had to be sent or not
+   * @param sentBytes bytes of the wire that were sent
+   */
+  public record Counters(
+      long settledPages, long acknowledgedBytes, long contentPages, long sentBytes) {}
+
+  private final PageCost cost;
+  private final StallDetector stall = new StallDetector();
+  private final RateMeter dirtying = new RateMeter();
+  private final RateMeter settling = new RateMeter();
+  private final RateMeter goodput = new RateMeter();
+
+  private long beganNanos;
+  private int rounds;
+  private boolean inRound;
+  private Counters roundBegin = new Counters(0, 0, 0, 0);
+  private long roundPages;
+  private long roundBeganNanos;
+  private double roundPagesPerSecond;
+  private boolean firstRoundsRate;
+
+  private Counters last = new Counters(0, 0, 0, 0);
+  private long lastNanos;
+  private long lastSentContent;
+  private long lastSentBytes;
+
+  private long answerNanos = Long.MAX_VALUE;
+  private long collectNanos;
+  private long collectedNanos;
+  private long dirtyPages;
+
+  private long periodNanos;
+  private long periodDirtied;
+  private long periodAcknowledged;
+  private Period period = Period.NONE;
+
+  /**
+   * Makes a meter.
+   *
+   * @param pageSizeBytes what a page is taken to need on the wire before anything is known
+   */
+  public ConvergenceMeter(int pageSizeBytes) {
+    this.cost = new PageCost(pageSizeBytes);
+  }
+
+  /** The first round begins. */
+  public void began(long nowNanos) {
+    beganNanos = nowNanos;
+    lastNanos = nowNanos;
+    collectedNanos = nowNanos;
+    periodNanos = nowNanos;
+  }
+
+  /**
+   * A round begins.
+   *
+   * @param pages how many pages are dirty; from here on none is but these
+   */
+  public void roundBegan(long pages, Counters counters, long nowNanos) {
+    inRound = true;
+    roundPages = pages;
+    roundBegin = counters;
+    roundBeganNanos = nowNanos;
+    dirtyPages = 0;
+    // Between two rounds nothing was to be sent: that time says nothing of a link.
+    last = counters;
+    lastNanos = nowNanos;
+    lastSentContent = counters.contentPages();
+    lastSentBytes = counters.sentBytes();
+  }
+
+  /**
+   * Learns how a round goes on.
+   *
+   * @param counters as they are now, what was acknowledged as it was when it was heard of last
+   * @param heardNanos when that was
+   */
+  public void observe(Counters counters, long heardNanos, long nowNanos) {
+    learnCost(counters);
+    long at = heardNanos > lastNanos ? heardNanos : nowNanos;
+    if (at == heardNanos || nowNanos - lastNanos >= SILENCE_NANOS) {
+      learnRates(counters, at - lastNanos, at);
+    }
+  }
+
+  /**
+   * The destination has acknowledged the round.
+   *
+   * @param roundAnswerNanos how long ago it was told of the round's end
+   */
+  public void roundAcknowledged(Counters counters, long roundAnswerNanos, long nowNanos) {
+    learnCost(counters);
+    answerNanos = Math.min(answerNanos, roundAnswerNanos);
+    long nanos = nowNanos - lastNanos;
+    // The way there and back is not the link's rate, but of a short round most of the time.
+    learnRates(counters, nanos - Math.min(answerNanos, nanos / 2), nowNanos);
+    learnRoundRate(counters.contentPages() - roundBegin.contentPages(), nowNanos);
+    rounds++;
+    inRound = false;
+    roundPages = 0;
+  }
+
+  private void learnCost(Counters counters) {
+    cost.add(
+        counters.contentPages() - lastSentContent,
+        counters.sentBytes() - lastSentBytes,
+        rounds == 0);
+    lastSentContent = counters.contentPages();
+    lastSentBytes = counters.sentBytes();
+  }
+
+  private void learnRates(Counters counters, long nanos, long atNanos) {
+    long bytes = Math.max(0, counters.acknowledgedBytes() - last.acknowledgedBytes());
+    goodput.add(bytes, nanos);
+    settling.add(Math.max(0, counters.settledPages() - last.settledPages()), nanos);
+    periodAcknowledged += bytes;
+    last = counters;
+    lastNanos = atNanos;
+  }
+
+  private void learnRoundRate(long contentPages, long nowNanos) {
+    if (contentPages < ROUND_PAGES) {
+      return;
+    }
+    double lesson = contentPages * 1e9 / Math.max(1, nowNanos - roundBeganNanos);
+    boolean first = roundPagesPerSecond == 0 || firstRoundsRate;
+    roundPagesPerSecond = first ? lesson : Math.max(lesson, (roundPagesPerSecond + lesson) / 2);
+    firstRoundsRate = rounds == 0;
+  }
+
+  /**
+   * The dirty pages were collected.
+   *
+   * @param found how many were found
+   * @param dirty how many are dirty now, those of a round under way not included
+   * @param tookNanos how long it took
+   */
+  public void collected(long found, long dirty, long tookNanos, long nowNanos) {
+    dirtyPages = dirty;
+    collectNanos = tookNanos;
+    dirtying.add(found, nowNanos - collectedNanos);
+    collectedNanos = nowNanos;
+    periodDirtied += found;
+    long length = nowNanos - periodNanos;
+    if (length >= PERIOD.toNanos()) {
+      period =
+          new Period(
+              period.number() + 1,
+              Duration.ofNanos(length),
+              periodDirtied,
+              bytes(periodDirtied),
+              periodAcknowledged);
+      periodNanos = nowNanos;
+      periodDirtied = 0;
+      periodAcknowledged = 0;
+    }
+    if (!inRound) {
+      stall.roundEnded(bytes(dirty), nowNanos);
+    }
+  }
+
+  private long bytes(long pages) {
+    return Math.round(pages * cost.bytesPerPage());
+  }
+
+  /** {@return the figures as they are} */
+  public ConvergenceFigures figures(Duration downtimeLimit, Throttle throttle, long nowNanos) {
+    long settled = last.settledPages() - roundBegin.settledPages();
+    long remaining = dirtyPages + (inRound ? Math.max(0, roundPages - settled) : 0);
+    Duration fixed =
+        Duration.ofNanos(collectNanos + (answerNanos == Long.MAX_VALUE ? 0 : 3 * answerNanos));
+    return new ConvergenceFigures(
+        rounds,
+        !inRound,
+        Duration.ofNanos(nowNanos - beganNanos),
+        remaining,
+        bytes(remaining),
+        new Rates(
+            dirtying.perSecond(), settling.perSecond(), goodput.perSecond(), cost.bytesPerPage()),
+        new Downtime(fixed.plus(sending(remaining)), fixed, downtimeLimit),
+        throttle,
+        period,
+        stall.stall(nowNanos));
+  }
+
+  private Duration sending(long pages) {
+    double byBytes = seconds(bytes(pages), goodput.perSecond());
+    double byPages = seconds(pages, roundPagesPerSecond);
+    double longest = Math.min(Math.max(byBytes, byPages), FOR_EVER.toSeconds());
+    return Duration.ofNanos((long) (longest * 1e9));
+  }
+
+  /** Where nothing is known, nothing is promised. */
+  private static double seconds(double amount, double perSecond) {
+    return amount == 0 || perSecond == 0 ? 0 : amount / perSecond;
+  }
+}

@@ -1,0 +1,277 @@
+package io.pageflux.migration;
+
+import io.pageflux.channel.MigrationText;
+import io.pageflux.convergence.ConvergenceControl;
+import io.pageflux.convergence.ConvergenceFigures;
+import io.pageflux.convergence.ConvergenceMeter;
+import io.pageflux.convergence.ConvergenceStep;
+import io.pageflux.dirty.DirtyTracker;
+import java.time.Duration;
+import java.util.List;
+import java.util.function.LongSupplier;
+import reactor.core.publisher.Mono;
+import reactor.core.scheduler.Scheduler;
+
+/**
+ * The source's counters, its tracker and its guest, brought to a {@link ConvergenceMeter} and a
+ * {@link ConvergenceControl}, and what these decide, to the guest.
+ *
+ * <p>Used by the scanning thread, where rounds begin and end, and where a round under way is looked
+ * into between two batches; but for {@link #heard} and the throttle.
+ */
+final class OutgoingConvergence implements GuestThrottle.Listener {
+
+  /**
+   * Dirty pages are collected within a round only if this many times the time has passed that it
+   * took the last time, so that it takes no more than a twentieth of the thread's.
+   */
+  private static final int COLLECTION_REST = 20;
+
+  /** What the destination had when it was heard of last. */
+  private record Heard(long pages, long bytes, long nanos) {}
+
+  private final DirtyTracker tracker;
+  private final DirtyLedger ledger;
+  private final OutgoingStatistics statistics;
+  private final MigrationRun.EventSink events;
+  private final LongSupplier bytesWritten;
+  private final LongSupplier clock;
+  private final Scheduler thread;
+
+  private final ConvergenceMeter meter;
+  private final ConvergenceControl control;
+  private final GuestThrottle throttle;
+
+  private volatile Heard heard = new Heard(0, 0, 0);
+  private volatile long beganNanos;
+  private volatile boolean watching;
+  private int rounds;
+  private volatile long collectedNanos;
+  private long collectingNanos;
+
+  OutgoingConvergence(
+      OutgoingSpec spec,
+      DirtyTracker tracker,
+      DirtyLedger ledger,
+      OutgoingStatistics statistics,
+      MigrationRun.EventSink events,
+      LongSupplier bytesWritten,
+      LongSupplier clock,
+      Scheduler thread,
+      Scheduler timer) {
+    this.tracker = tracker;
+    this.ledger = ledger;
+    this.statistics = statistics;
+    this.events = events;
+    this.bytesWritten = bytesWritten;
+    this.clock = clock;
+    this.thread = thread;
+    this.meter = new ConvergenceMeter(spec.memory().layout().largestPageSizeBytes());
+    this.control = new ConvergenceControl(spec.policy(), spec.limits());
+    this.throttle = new GuestThrottle(spec.guest(), timer, spec.peerTimeout(), this);
+  }
+
+  private long now() {
+    return clock.getAsLong();
+  }
+
+  /** The first round begins. */
+  void began() {
+    tracker.start();
+    beganNanos = now();
+    collectedNanos = beganNanos;
+    meter.began(beganNanos);
+    statistics.collectedFirst();
+    statistics.firstRound(beganNanos);
+  }
+
+  void roundBegan(OutgoingRound round) {
+    heard(statistics.kinds().total(), bytesWritten.getAsLong());
+    meter.roundBegan(round.dirtyPages, counters(), round.beganNanos);
+    watching = !round.last;
+  }
+
+  /**
+   * The destination says what it has. May be called from any thread. It is not taken at its word
+   * for more than was sent, nor for less than it said before.
+   */
+  synchronized void heard(long pages, long bytes) {
+    Heard before = heard;
+    heard =
+        new Heard(
+            Math.clamp(pages, before.pages, Math.max(before.pages, statistics.kinds().total())),
+            Math.clamp(bytes, before.bytes, Math.max(before.bytes, bytesWritten.getAsLong())),
+            now());
+  }
+
+  private ConvergenceMeter.Counters counters() {
+    Heard last = heard;
+    return new ConvergenceMeter.Counters(
+        last.pages + statistics.unchangedPages(),
+        last.bytes,
+        statistics.contentPages(),
+        bytesWritten.getAsLong());
+  }
+
+  /** The destination has acknowledged a round: it has all that was sent. */
+  void roundAcknowledged(OutgoingRound round, long nowNanos) {
+    heard(statistics.kinds().total(), bytesWritten.getAsLong());
+    meter.roundAcknowledged(counters(), nowNanos - round.endedNanos, nowNanos);
+    rounds++;
+  }
+
+  /** Collects the dirty pages between two rounds. */
+  Mono<Void> collect() {
+    return Mono.defer(
+        () -> {
+          long before = now();
+          return CollectionInSlices.of(tracker, ledger, thread)
+              .doOnNext(
+                  found -> {
+                    collected(found.pages(), before);
+                    statistics.collected(ledger.dirty().bytes(), found.pages(), before);
+                  })
+              .then();
+        });
+  }
+
+  private void collected(long found, long beforeNanos) {
+    long now = now();
+    collectedNanos = now;
+    collectingNanos = now - beforeNanos;
+    meter.collected(found, ledger.dirty().cardinality(), collectingNanos, now);
+  }
+
+  /** A round has ended, and the dirty pages were collected. {@return what to do} */
+  ConvergenceControl.Outcome roundEnded() {
+    return decide();
+  }
+
+  /** Some time has passed, and a round is under way or not. {@return what to do} */
+  Mono<ConvergenceControl.Outcome> period() {
+    return Mono.defer(
+        () -> {
+          if (!watching) {
+            return Mono.just(nothing());
+          }
+          // In this order: what was acknowledged belongs to the period that the collection may end.
+          meter.observe(counters(), heard.nanos, now());
+          return collectWithin().then(Mono.fromSupplier(() -> watching ? decide() : nothing()));
+        });
+  }
+
+  private static ConvergenceControl.Outcome nothing() {
+    return new ConvergenceControl.Outcome(ConvergenceControl.Action.GO_ON, "", -1, List.of());
+  }
+
+  /** Not in the first round, which sends every page anyway. */
+  private Mono<Void> collectWithin() {
+    long rest = Math.max(ConvergenceMeter.PERIOD.toNanos(), COLLECTION_REST * collectingNanos);
+    return rounds == 0 || now() - collectedNanos < rest || !tracker.collectsWithinRounds()
+        ? Mono.empty()
+        : collectNow();
+  }
+
+  private Mono<Void> collectNow() {
+    long now = now();
+    return CollectionInSlices.of(tracker, ledger, thread)
+        .doOnNext(
+            found -> {
+              collected(found.pages(), now);
+              statistics.collectedWithin(found.bytes(), found.pages(), now);
+            })
+        .then();
+  }
+
+  /** {@return what is pending, by what is known} From any thread. */
+  Pending estimate() {
+    return pending(false);
+  }
+
+  private Pending pending(boolean exact) {
+    return new Pending(
+        statistics.remainingBytes(), exact, Duration.ofNanos(Math.max(0, now() - collectedNanos)));
+  }
+
+  /**
+   * Collects, and says what is pending. On the scanning thread.
+   *
+   * @param inRound whether pages are being read; then a tracker that compares is not asked
+   */
+  Mono<Pending> exact(boolean inRound) {
+    return Mono.defer(
+        () ->
+            inRound && !tracker.collectsWithinRounds()
+                ? Mono.just(pending(false))
+                : collectNow().then(Mono.fromSupplier(() -> pending(true))));
+  }
+
+  private ConvergenceControl.Outcome decide() {
+    ConvergenceFigures figures =
+        meter.figures(
+            control.downtimeLimit(),
+            new ConvergenceFigures.Throttle(throttle.percent(), throttle.possible()),
+            now());
+    statistics.expected(figures.downtime().expected());
+    ConvergenceControl.Outcome outcome = control.decide(figures);
+    statistics.downtimeLimit(control.downtimeLimit());
+    outcome.steps().forEach(this::tell);
+    if (outcome.throttlePercent() >= 0) {
+      throttle.set(outcome.throttlePercent());
+    }
+    if (outcome.action() != ConvergenceControl.Action.GO_ON) {
+      stop();
+    }
+    return outcome;
+  }
+
+  /** From here on nothing is decided any more. */
+  void stop() {
+    watching = false;
+    throttle.hold();
+  }
+
+  private void tell(ConvergenceStep step) {
+    statistics.step(step);
+    events.emit(new MigrationEvent.Convergence(step));
+  }
+
+  private void tell(ConvergenceStep.Kind kind, String what, String why) {
+    tell(new ConvergenceStep(Duration.ofNanos(now() - beganNanos), kind, what, why));
+  }
+
+  @Override
+  public void taken(int percent) {
+    statistics.throttled(percent);
+  }
+
+  @Override
+  public void refused(int percent, String reason) {
+    tell(
+        ConvergenceStep.Kind.THROTTLE_REFUSED,
+        "guest not throttled by %d %%, and not asked again".formatted(percent),
+        reason);
+  }
+
+  /** Gives the guest all its time, if it was ever taken. In error if that fails. */
+  Mono<Void> liftThrottle() {
+    return throttle
+        .lift()
+        .doOnNext(
+            lifted -> {
+              if (lifted) {
+                tell(
+                    ConvergenceStep.Kind.THROTTLE_LIFTED,
+                    "guest not throttled any more",
+                    "the migration ends");
+              }
+            })
+        .doOnError(
+            e ->
+                tell(
+                    ConvergenceStep.Kind.THROTTLE_REFUSED,
+                    "guest still throttled",
+                    MigrationText.of(e)))
+        .then();
+  }
+}

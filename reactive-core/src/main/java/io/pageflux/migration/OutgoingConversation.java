@@ -1,0 +1,506 @@
+package io.pageflux.migration;
+
+import io.pageflux.MigrationException;
+import io.pageflux.MigrationException.Kind;
+import io.pageflux.channel.MigrationText;
+import io.pageflux.channel.WireChannel;
+import io.pageflux.convergence.ConvergenceControl;
+import io.pageflux.convergence.ConvergenceMeter;
+import io.pageflux.memory.MemoryPages;
+import io.pageflux.migration.OutgoingStatistics.Kinds;
+import io.pageflux.operator.BandwidthLimit;
+import io.pageflux.transport.Connection;
+import io.pageflux.transport.TransportBuffer;
+import io.pageflux.wire.Feature;
+import io.pageflux.wire.Negotiation;
+import io.pageflux.wire.WireLimits;
+import io.pageflux.wire.WireRecord;
+import java.time.Duration;
+import java.util.UUID;
+import org.jspecify.annotations.Nullable;
+import reactor.core.Disposable;
+import reactor.core.Disposables;
+import reactor.core.publisher.Flux;
+import reactor.core.publisher.Mono;
+import reactor.core.publisher.Sinks;
+
+/**
+ * The exchange of a migration's source with its peer.
+ *
+ * <p>What the source has to say is one flux of records, the {@linkplain #script() script}: each
+ * part of it begins when the peer has answered the part before. What the peer says completes the
+ * sinks that the script waits for. The script's parts run one after the other, so what they share
+ * needs no lock; what crosses threads is volatile or in {@link OutgoingStatistics}.
+ *
+ * <p>The first thing that goes wrong, wherever, ends the {@link #outcome}; the rest is clean-up, in
+ * which the guest is resumed unless the hand-over was committed, and let off its throttle in any
+ * case.
+ */
+final class OutgoingConversation {
+
+  private final OutgoingSession migration;
+  private final OutgoingSpec spec;
+  private final MigrationRun.EventSink events;
+  private final OutgoingStatistics statistics;
+  private final DirtyLedger ledger;
+  private final OutgoingPages pages;
+  private final OutgoingConvergence convergence;
+  private final UUID session = UUID.randomUUID();
+
+  private final Sinks.One<MigrationInfo> outcome = Sinks.one();
+  private final Answer<Negotiation> agreed = new Answer<>();
+  private final Answer<WireRecord.Offer> offer = new Answer<>();
+  private final Answer<WireRecord> ready = new Answer<>();
+  private final Answer<WireRecord> prepared = new Answer<>();
+  private volatile @Nullable OutgoingRound round;
+
+  private final HandOver handOver = new HandOver();
+  private long features;
+  private ConvergenceControl.@Nullable Outcome decision;
+  private int rounds;
+  private long sentPages;
+  private long deviceStateBytes;
+
+  private final OutgoingResources resources;
+  private final WireChannel channel;
+  private final SourceGuest guest;
+  private final Placing placing;
+  private final HookCalls hooks;
+  private final SwitchOverGate gate = new SwitchOverGate();
+  private volatile WireRecord.@Nullable Offer offered;
+  private final Disposable.Composite watches = Disposables.composite();
+
+  OutgoingConversation(
+      OutgoingSession migration, Connection connection, OutgoingResources resources) {
+    this.migration = migration;
+    this.spec = migration.spec;
+    this.events = migration.events;
+    this.statistics = migration.statistics;
+    this.resources = resources;
+    this.ledger = new DirtyLedger(spec.memory().layout());
+    this.placing = new Placing(spec, resources, statistics, migration.timer, this::end);
+    this.pages = new OutgoingPages(spec, resources, statistics, placing);
+    this.hooks = new HookCalls(spec.lifecycle().hooks(), spec.peerTimeout(), migration.timer);
+    this.channel = new WireChannel(connection, spec.peerTimeout(), migration.timer, this::end);
+    this.guest =
+        new SourceGuest(spec.guest(), resources.scanThread, migration.timer, spec.peerTimeout());
+    this.convergence =
+        new OutgoingConvergence(
+            spec,
+            resources.tracker,
+            ledger,
+            statistics,
+            events,
+            this::position,
+            this::now,
+            resources.scanThread,
+            migration.timer);
+  }
+
+  /** Bytes that were sent, by the stream or another way. */
+  private long position() {
+    return channel.bytesWritten() + statistics.placedBytes();
+  }
+
+  private long now() {
+    return migration.now();
+  }
+
+  Mono<MigrationInfo> lead() {
+    return Mono.defer(
+        () -> {
+          migration.running.begin(this);
+          attend(channel.receive().doOnNext(this::heard).then());
+          attend(channel.send(script(), this::limitBandwidth));
+          watches.add(channel.watchPeer().subscribe(v -> {}, this::end));
+          watches.add(channel.keepAlive().subscribe(v -> {}, this::end));
+          watches.add(
+              migration.stop.subscribe(v -> {}, this::end, () -> end(MigrationRun.cancelled())));
+          watches.add(
+              Flux.interval(spec.progressInterval(), migration.timer)
+                  .onBackpressureDrop()
+                  .subscribe(tick -> events.emit(new MigrationEvent.Progress(info()))));
+          watches.add(watchPeriods());
+          return outcome
+              .asMono()
+              // The migration is over; a guest that stays throttled where it does not run is told
+              // of.
+              .delayUntil(info -> convergence.liftThrottle().onErrorComplete())
+              .map(info -> info());
+        });
+  }
+
+  /** Looks into rounds that are under way. */
+  private Disposable watchPeriods() {
+    return Flux.interval(ConvergenceMeter.PERIOD, migration.timer)
+        .onBackpressureDrop()
+        .concatMap(tick -> Mono.defer(this::period).subscribeOn(resources.scanThread), 1)
+        .subscribe(v -> {}, this::end);
+  }
+
+  private Mono<Void> period() {
+    return outcomeIsKnown()
+        ? Mono.empty()
+        : convergence.period().doOnNext(OutgoingConversation::requireNoAbort).then();
+  }
+
+  /** {@return what is pending, without a look at memory} */
+  Pending pendingEstimate() {
+    return convergence.estimate();
+  }
+
+  /** Collects the dirty pages, between two batches if a round is under way. */
+  Mono<Pending> pendingExact() {
+    return Mono.defer(
+            () -> {
+              OutgoingRound current = round;
+              return outcomeIsKnown() || current == null || handOver.isGivenUp()
+                  ? Mono.<Pending>error(RunningOutgoing.notRunning())
+                  : convergence.exact(current.reading);
+            })
+        .subscribeOn(resources.scanThread);
+  }
+
+  /** {@return whether the migration was waiting before its switch-over, and goes on} */
+  boolean goOn() {
+    return gate.open();
+  }
+
+  private boolean outcomeIsKnown() {
+    return watches.isDisposed();
+  }
+
+  /** Both directions go on while the conversation ends; they end with the connection. */
+  private void attend(Mono<Void> direction) {
+    direction.subscribe(v -> {}, this::end);
+  }
+
+  private void end(Throwable e) {
+    MigrationException reason = MigrationException.ofAny(e);
+    if (handOver.isTaken()) {
+      return; // Whatever it is, the guest runs at the destination.
+    }
+    if (reason.kind() == Kind.CANCELLED && !reason.isFromPeer() && !handOver.abort()) {
+      return; // Too late: the guest was given up.
+    }
+    outcome.tryEmitError(reason);
+  }
+
+  private MigrationInfo info() {
+    statistics.transferred(position());
+    return statistics.info(
+        now(), () -> resources.encoder == null ? null : resources.encoder.counters());
+  }
+
+  private Flux<TransportBuffer> limitBandwidth(Flux<TransportBuffer> buffers) {
+    return spec.maxBandwidth() == 0
+        ? buffers
+        : buffers.transform(
+            BandwidthLimit.of(
+                buffer -> buffer.bytes().remaining() + placing.takeUnpaidBytes(),
+                spec::maxBandwidth,
+                migration.timer));
+  }
+
+  /** What the peer said. */
+  private void heard(WireRecord record) {
+    if (channel.isOver()) {
+      return;
+    }
+    try {
+      take(record);
+    } catch (RuntimeException e) {
+      channel.endOver(e);
+    }
+  }
+
+  private void take(WireRecord record) {
+    switch (record) {
+      case WireRecord.Hello hello -> require(agreed.give(Negotiation.of(hello(), hello)), record);
+      case WireRecord.Offer o -> {
+        require(offer.give(o), record);
+        requireInLayout(o);
+        offered = o;
+      }
+      case WireRecord.Ready r -> require(ready.give(record), record);
+      case WireRecord.RoundAck ack -> {
+        OutgoingRound awaited = round;
+        require(
+            awaited != null
+                && awaited.number == ack.round()
+                && awaited.acknowledged.give(ack.pages()),
+            record);
+      }
+      case WireRecord.Prepared p -> require(prepared.give(record), record);
+      case WireRecord.Running r -> {
+        require(handOver.taken(), record);
+        completed();
+      }
+      case WireRecord.Failure failure -> {
+        handOver.refused();
+        throw MigrationException.reportedByPeer(failure.kind(), failure.message());
+      }
+      case WireRecord.Progress progress -> convergence.heard(progress.pages(), progress.bytes());
+      case WireRecord.KeepAlive k -> {}
+      default -> throw unexpected(record);
+    }
+  }
+
+  private void require(boolean inTurn, WireRecord record) {
+    if (!inTurn) {
+      throw unexpected(record);
+    }
+  }
+
+  private void requireInLayout(WireRecord.Offer o) {
+    int last = o.blocks().getLast().block();
+    if (last >= spec.memory().blocks().size()) {
+      throw MigrationException.of(
+          Kind.PROTOCOL,
+          "%s offers block %d of %d"
+              .formatted(channel.peer(), last, spec.memory().blocks().size()));
+    }
+  }
+
+  private MigrationException unexpected(WireRecord record) {
+    return MigrationException.of(
+        Kind.PROTOCOL,
+        "%s sent a %s record out of turn"
+            .formatted(channel.peer(), record.getClass().getSimpleName()));
+  }
+
+  private WireRecord.Hello hello() {
+    long features =
+        (spec.xbzrle() == null ? 0 : Feature.XBZRLE.mask())
+            | (spec.compression() == null ? 0 : Feature.ZSTD.mask())
+            | (spec.lifecycle().pageSaver() == null ? 0 : Feature.SHARED_MEMORY.mask());
+    return new WireRecord.Hello(
+        WireLimits.VERSION, WireLimits.VERSION, features, 0, session, 0, 1, WireLimits.SOFTWARE);
+  }
+
+  private Flux<WireRecord> script() {
+    agreed.ask();
+    return Flux.concat(
+        Flux.<WireRecord>just(hello()),
+        agreed.asMono().publishOn(resources.scanThread).flatMapMany(this::agreed),
+        awaiting(ready.asMono(), Flux.defer(this::preCopy)),
+        Flux.defer(this::switchOver),
+        Flux.never());
+  }
+
+  private <V> Flux<WireRecord> awaiting(Mono<V> answer, Flux<WireRecord> next) {
+    // What is said next is said on a thread that may block, not on the transport's.
+    return answer.publishOn(resources.scanThread).thenMany(next);
+  }
+
+  private Flux<WireRecord> agreed(Negotiation negotiation) {
+    features = negotiation.features();
+    ready.ask();
+    if (Feature.SHARED_MEMORY.in(features)) {
+      offer.ask();
+    }
+    return Flux.just(new WireRecord.Layout(spec.memory().layout(), spec.geometry()));
+  }
+
+  private Flux<WireRecord> preCopy() {
+    placing.begin(offered);
+    convergence.began();
+    migration.status(MigrationStatus.ACTIVE);
+    return Flux.defer(() -> round(false))
+        .repeat(() -> decision().action() == ConvergenceControl.Action.GO_ON);
+  }
+
+  private ConvergenceControl.Outcome decision() {
+    ConvergenceControl.Outcome made = decision;
+    if (made == null) {
+      throw new IllegalStateException("no round has ended");
+    }
+    return made;
+  }
+
+  private Flux<WireRecord> round(boolean last) {
+    MemoryPages dirty = ledger.beginRound();
+    OutgoingRound begun =
+        new OutgoingRound(
+            ++rounds, last, dirty.cardinality(), now(), statistics.kinds(), position());
+    round = begun;
+    convergence.roundBegan(begun);
+    if (resources.encoder != null) {
+      resources.encoder.beginRound(begun.number, begun.number == 1, last);
+    }
+    events.emit(new MigrationEvent.RoundStarted(begun.number, last, begun.dirtyPages));
+    return Flux.concat(
+        // Nothing waits here if there is no hook.
+        hooks
+            .before(new MigrationHooks.Round(begun.number, last, begun.dirtyPages))
+            .thenMany(Flux.empty()),
+        Flux.just(new WireRecord.RoundBegin(begun.number, last, begun.dirtyPages)),
+        pages
+            .of(dirty, features)
+            .<WireRecord>map(WireRecord.Pages::new)
+            .doOnComplete(() -> begun.reading = false),
+        placing.flush().thenMany(Flux.empty()),
+        Mono.fromSupplier(() -> roundEnd(begun)),
+        awaiting(
+            begun.acknowledged.asMono().doOnNext(n -> checkAck(begun, n)),
+            Flux.defer(() -> acknowledged(begun))));
+  }
+
+  private WireRecord roundEnd(OutgoingRound begun) {
+    Kinds sent = statistics.kinds().minus(begun.kindsBefore);
+    sentPages += sent.total();
+    begun.endedNanos = now();
+    begun.acknowledged.ask();
+    return new WireRecord.RoundEnd(begun.number, sent.zero(), sent.raw(), sent.delta());
+  }
+
+  private void checkAck(OutgoingRound begun, long pages) {
+    long sent = statistics.kinds().minus(begun.kindsBefore).total();
+    if (pages != sent) {
+      throw MigrationException.of(
+          Kind.INTEGRITY,
+          "%s has applied %d pages of round %d, but %d were sent"
+              .formatted(channel.peer(), pages, begun.number, sent));
+    }
+  }
+
+  private Flux<WireRecord> acknowledged(OutgoingRound begun) {
+    long now = now();
+    ledger.acknowledge();
+    Kinds sent = statistics.kinds().minus(begun.kindsBefore);
+    RoundReport report = begun.report(sent, position(), now);
+    statistics.round(report);
+    convergence.roundAcknowledged(begun, now);
+    if (resources.encoder != null) {
+      resources.encoder.endPeriod(begun.dirtyPages);
+    }
+    events.emit(new MigrationEvent.RoundCompleted(report));
+    Mono<Void> next =
+        begun.last
+            ? Mono.empty()
+            : Mono.defer(convergence::collect)
+                .then(Mono.fromRunnable(() -> decision = requireNoAbort(convergence.roundEnded())));
+    return (hooks.none() ? next : awaiting(hooks.after(report), next)).thenMany(Flux.empty());
+  }
+
+  private Mono<Void> awaiting(Mono<Void> hook, Mono<Void> next) {
+    return hook.publishOn(resources.scanThread).then(next);
+  }
+
+  private static ConvergenceControl.Outcome requireNoAbort(ConvergenceControl.Outcome made) {
+    if (made.action() == ConvergenceControl.Action.ABORT) {
+      throw MigrationException.of(
+          Kind.NOT_CONVERGED, "the migration does not converge: " + made.reason());
+    }
+    return made;
+  }
+
+  private Flux<WireRecord> switchOver() {
+    events.emit(new MigrationEvent.SwitchOver(decision().reason()));
+    Duration pause = spec.lifecycle().pauseBeforeSwitchover();
+    if (pause == null) {
+      migration.status(MigrationStatus.DEVICE);
+    }
+    statistics.paused(now());
+    return Flux.concat(
+        guest
+            .pause()
+            .then(pause == null ? Mono.empty() : awaitContinue(pause))
+            .publishOn(resources.scanThread)
+            .then(Mono.defer(convergence::collect))
+            .thenMany(Flux.defer(() -> round(true))),
+        Flux.defer(this::deviceState),
+        Mono.fromSupplier(this::end),
+        awaiting(prepared.asMono().doOnNext(this::checkPrepared), Flux.defer(this::commit)));
+  }
+
+  /** As in QEMU, the guest is paused already: who continues may rely on that. */
+  private Mono<Void> awaitContinue(Duration atMost) {
+    return gate.pass(
+            atMost, migration.timer, () -> migration.status(MigrationStatus.PRE_SWITCHOVER))
+        .doOnSuccess(nothing -> migration.status(MigrationStatus.DEVICE));
+  }
+
+  private Flux<WireRecord> deviceState() {
+    return Flux.defer(spec.guest()::saveDeviceState)
+        .onErrorMap(e -> SourceGuest.failure("give its device state", e))
+        .concatMapIterable(DeviceStatePieces::cut)
+        .doOnNext(piece -> deviceStateBytes += piece.bytes().length)
+        .cast(WireRecord.class);
+  }
+
+  private WireRecord end() {
+    prepared.ask();
+    return new WireRecord.End(sentPages, deviceStateBytes);
+  }
+
+  private void checkPrepared(WireRecord record) {
+    if (record instanceof WireRecord.Prepared(long pages) && pages != sentPages) {
+      throw MigrationException.of(
+          Kind.INTEGRITY,
+          "%d pages were sent, but %s has applied %d".formatted(sentPages, channel.peer(), pages));
+    }
+  }
+
+  private Flux<WireRecord> commit() {
+    placing.end();
+    return handOver.commit()
+        ? Flux.just(new WireRecord.Commit())
+        : Flux.error(MigrationRun.cancelled());
+  }
+
+  private void completed() {
+    long now = now();
+    statistics.resumed(now);
+    statistics.transferred(position());
+    statistics.ended(MigrationStatus.COMPLETED, null, now);
+    events.emit(new MigrationEvent.StatusChanged(MigrationStatus.COMPLETED));
+    outcome.tryEmitValue(info());
+  }
+
+  Mono<Void> finish() {
+    migration.running.end(this);
+    watches.dispose();
+    return channel.finish(false);
+  }
+
+  /** Cleans up after a failure: first the guest, then the peer. */
+  Mono<Void> fail(Throwable e) {
+    MigrationException reason = MigrationException.ofAny(e);
+    migration.running.end(this);
+    watches.dispose();
+    statistics.transferred(position());
+    convergence.stop();
+    return Mono.defer(this::keepGuest)
+        .then(Mono.defer(this::liftThrottle))
+        .doOnSuccess(nothing -> events.emit(new MigrationEvent.Progress(info())))
+        .then(Mono.defer(() -> channel.hangUp(reason, !reason.isFromPeer())));
+  }
+
+  private Mono<Void> keepGuest() {
+    if (handOver.abort()) {
+      return guest
+          .letGoOn()
+          .onErrorResume(
+              e ->
+                  Mono.fromRunnable(
+                      () -> migration.add("; and it stays paused: " + MigrationText.of(e))));
+    }
+    migration.add(
+        handOver.isTaken()
+            ? "; the guest runs at the destination"
+            : "; the guest had been handed over and stays paused here: it runs at the destination"
+                + " if the hand-over arrived there, so look there before you resume it");
+    return Mono.empty();
+  }
+
+  /** Last, and in any case: a guest that goes on must not go on slowly. */
+  private Mono<Void> liftThrottle() {
+    return convergence
+        .liftThrottle()
+        .onErrorResume(
+            e ->
+                Mono.fromRunnable(
+                    () -> migration.add("; and it stays throttled: " + MigrationText.of(e))));
+  }
+}

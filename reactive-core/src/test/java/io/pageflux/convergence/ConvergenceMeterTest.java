@@ -1,0 +1,142 @@
+package io.pageflux.convergence;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.pageflux.convergence.ConvergenceFigures.Throttle;
+import io.pageflux.convergence.ConvergenceMeter.Counters;
+import java.time.Duration;
+import org.junit.jupiter.api.Test;
+
+class ConvergenceMeterTest {
+
+  private static final long MILLI = 1_000_000;
+  private static final Throttle NONE = new Throttle(0, false);
+
+  private final ConvergenceMeter meter = new ConvergenceMeter(4096);
+
+  private ConvergenceFigures figures(long nowMillis) {
+    return meter.figures(Duration.ofMillis(300), NONE, nowMillis * MILLI);
+  }
+
+  /** 1,000 pages, whole, in a second. */
+  private void firstRound() {
+    meter.began(0);
+    meter.roundBegan(1000, new Counters(0, 0, 0, 0), 0);
+    meter.roundAcknowledged(
+        new Counters(1000, 4_096_000, 1000, 4_096_000), 10 * MILLI, 1000 * MILLI);
+  }
+
+  @Test
+  void theDowntimeIsTheRestAtTheRateOfLateAndWhatASwitchOverCosts() {
+    firstRound();
+    meter.collected(100, 100, 4 * MILLI, 1000 * MILLI);
+    ConvergenceFigures figures = figures(1000);
+    assertThat(figures.remainingPages()).isEqualTo(100);
+    assertThat(figures.remainingBytes()).isEqualTo(409_600);
+    assertThat(figures.downtime().fixed()).hasMillis(4 + 3 * 10);
+    assertThat(figures.sendingTime().toMillis()).isBetween(98L, 101L);
+    assertThat(figures.roundEnded()).isTrue();
+  }
+
+  @Test
+  void whatASocketHasSwallowedIsNoGoodput() {
+    meter.began(0);
+    meter.roundBegan(1000, new Counters(0, 0, 0, 0), 0);
+    meter.observe(new Counters(10, 40_960, 900, 3_686_400), 1000 * MILLI, 1000 * MILLI);
+    ConvergenceFigures figures = figures(1000);
+    assertThat(figures.rates().bytesPerSecond()).isEqualTo(40_960);
+    assertThat(figures.remainingPages()).isEqualTo(990);
+    assertThat(figures.downtime().expected()).isGreaterThan(Duration.ofSeconds(90));
+    assertThat(figures.roundEnded()).isFalse();
+  }
+
+  @Test
+  void aDestinationThatSaysNothingForTwoSecondsHasGotNothing() {
+    meter.began(0);
+    meter.roundBegan(100_000, new Counters(0, 0, 0, 0), 0);
+    Counters heard = new Counters(1000, 4_096_000, 1000, 4_096_000);
+    meter.observe(heard, 1000 * MILLI, 1000 * MILLI);
+    meter.observe(heard, 1000 * MILLI, 2000 * MILLI);
+    assertThat(figures(2000).rates().bytesPerSecond()).isEqualTo(4_096_000);
+    meter.observe(heard, 1000 * MILLI, 3000 * MILLI);
+    assertThat(figures(3000).rates().bytesPerSecond()).isLessThan(1_500_000);
+  }
+
+  @Test
+  void whatPagesBecameLatelyIsNotWhatTheyBecameInTheFirstRound() {
+    firstRound();
+    meter.collected(500, 500, 0, 1000 * MILLI);
+    meter.roundBegan(500, new Counters(1000, 4_096_000, 1000, 4_096_000), 1000 * MILLI);
+    meter.roundAcknowledged(
+        new Counters(1500, 4_146_000, 1500, 4_146_000), 10 * MILLI, 1020 * MILLI);
+    assertThat(figures(1020).rates().wireBytesPerPage()).isEqualTo(100);
+  }
+
+  @Test
+  void wherePagesShrinkToNothingItIsPagesThatTakeTheTime() {
+    firstRound();
+    meter.collected(5000, 5000, 0, 1000 * MILLI);
+    Counters before = new Counters(1000, 4_096_000, 1000, 4_096_000);
+    meter.roundBegan(5000, before, 1000 * MILLI);
+    // No page of 5,000 had changed, and half a second went by.
+    meter.roundAcknowledged(
+        new Counters(6000, 4_096_000, 6000, 4_096_000), 10 * MILLI, 1500 * MILLI);
+    meter.collected(5000, 5000, 0, 1500 * MILLI);
+    assertThat(figures(1500).sendingTime().toMillis()).isBetween(450L, 550L);
+  }
+
+  @Test
+  void aTinyRoundHardlyChangesARate() {
+    firstRound();
+    Counters before = new Counters(1000, 4_096_000, 1000, 4_096_000);
+    double rate = figures(1000).rates().bytesPerSecond();
+    meter.roundBegan(1, before, 1000 * MILLI);
+    meter.roundAcknowledged(
+        new Counters(1001, 4_096_100, 1001, 4_096_100), 10 * MILLI, 1012 * MILLI);
+    assertThat(figures(1012).rates().bytesPerSecond()).isBetween(rate * 0.98, rate * 1.02);
+  }
+
+  @Test
+  void periodsAreASecondLongOrMore() {
+    firstRound();
+    assertThat(figures(1000).period().number()).isZero();
+    meter.collected(100, 100, 0, 1000 * MILLI);
+    meter.collected(1, 101, 0, 1001 * MILLI);
+    ConvergenceFigures.Period first = figures(1001).period();
+    assertThat(first.number()).isEqualTo(1);
+    assertThat(first.dirtiedPages()).isEqualTo(100);
+    assertThat(first.dirtiedBytes()).isEqualTo(409_600);
+    assertThat(first.acknowledgedBytes()).isEqualTo(4_096_000);
+    meter.collected(1, 102, 0, 2000 * MILLI);
+    assertThat(figures(2000).period().dirtiedPages()).isEqualTo(2);
+    assertThat(figures(2000).period().number()).isEqualTo(2);
+  }
+
+  @Test
+  void nothingKnownMeansNothingPromised() {
+    meter.began(0);
+    ConvergenceFigures figures = figures(0);
+    assertThat(figures.downtime().expected()).isZero();
+    assertThat(figures.rates().bytesPerSecond()).isZero();
+    assertThat(figures.rates().wireBytesPerPage()).isEqualTo(4096);
+  }
+
+  @Test
+  void progressIsOnlyWhatIsLessThanEverBefore() {
+    StallDetector stalls = new StallDetector();
+    assertThat(stalls.stall(0)).isEqualTo(ConvergenceFigures.Stall.NONE);
+    long[] remaining = {1000, 500, 900, 510, 800, 499, 700, 505};
+    for (int i = 0; i < remaining.length; i++) {
+      stalls.roundEnded(remaining[i], i * 1000 * MILLI);
+    }
+    ConvergenceFigures.Stall stall = stalls.stall(8000 * MILLI);
+    assertThat(stall.leastBytes()).isEqualTo(500);
+    assertThat(stall.rounds()).isEqualTo(6);
+    assertThat(stall.time()).hasSeconds(7);
+    assertThat(stall.atMinimum()).isTrue();
+    stalls.roundEnded(700, 8000 * MILLI);
+    assertThat(stalls.stall(8000 * MILLI).atMinimum()).isFalse();
+    stalls.roundEnded(400, 9000 * MILLI);
+    assertThat(stalls.stall(9000 * MILLI).rounds()).isZero();
+  }
+}

@@ -1,0 +1,220 @@
+package io.pageflux.convergence;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
+
+import io.pageflux.convergence.AutoConverge.Settings;
+import io.pageflux.convergence.ConvergenceControl.Action;
+import io.pageflux.convergence.ConvergenceDecision.Abort;
+import io.pageflux.convergence.ConvergenceDecision.SetDowntimeLimit;
+import io.pageflux.convergence.ConvergenceDecision.SwitchOver;
+import io.pageflux.convergence.ConvergenceDecision.Throttle;
+import io.pageflux.convergence.ConvergenceDecision.Wait;
+import io.pageflux.convergence.ConvergenceLimits.AtLimit;
+import io.pageflux.convergence.ConvergenceStep.Kind;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.junit.jupiter.api.Test;
+
+class PolicyTest {
+
+  private static final ConvergenceLimits LIMITS =
+      new ConvergenceLimits(Duration.ofMillis(100), 5, Duration.ofSeconds(60), AtLimit.ABORT);
+  private static final ConvergenceLimits SWITCHING = LIMITS.withAtLimit(AtLimit.SWITCH_OVER);
+
+  private static PolicyFigures round(int round) {
+    return PolicyFigures.afterRound(round);
+  }
+
+  // The fixed limit.
+
+  @Test
+  void theGuestIsPausedWhenTheExpectedDowntimeIsWithinTheLimit() {
+    LimitPolicy policy = new LimitPolicy(LIMITS);
+    assertThat(policy.decide(round(1).expecting(101).with(100))).isInstanceOf(Wait.class);
+    assertThat(policy.decide(round(1).expecting(100).with(100)))
+        .isEqualTo(new SwitchOver("the expected downtime of 100 ms is within the limit of 100 ms"));
+    assertThat(policy.decide(round(1).remaining(0).with(100)))
+        .isEqualTo(new SwitchOver("no page is dirty"));
+  }
+
+  @Test
+  void theLastRoundAllowedAndTheTimeoutAreTheLimits() {
+    assertThat(new LimitPolicy(LIMITS).decide(round(5).expecting(1500).with(100)))
+        .isEqualTo(
+            new Abort(
+                "5 rounds have been sent and the expected downtime is still 1.5 s,"
+                    + " above the limit of 100 ms"));
+    assertThat(new LimitPolicy(SWITCHING).decide(round(5).with(100)))
+        .isInstanceOf(SwitchOver.class);
+    assertThat(new LimitPolicy(LIMITS).decide(round(2).at(60_000).with(100)))
+        .isInstanceOf(Abort.class);
+    assertThat(new LimitPolicy(SWITCHING).decide(round(2).at(60_000).with(100)))
+        .isInstanceOf(SwitchOver.class);
+  }
+
+  @Test
+  void withinARoundTheTimeoutAbortsAtOnceAndNothingSwitches() {
+    assertThat(new LimitPolicy(LIMITS).decide(round(2).inRound().at(60_000).with(100)))
+        .isInstanceOf(Abort.class);
+    assertThat(new LimitPolicy(LIMITS).decide(round(2).inRound().expecting(1).with(100)))
+        .isInstanceOf(Wait.class);
+    ConvergenceControl control = new ConvergenceControl(LimitPolicy::new, SWITCHING);
+    assertThat(control.decide(round(2).inRound().at(60_000).with(100)).action())
+        .isEqualTo(Action.GO_ON);
+    assertThat(control.decide(round(3).at(60_001).with(100)).action())
+        .isEqualTo(Action.SWITCH_OVER);
+  }
+
+  // The ramp.
+
+  @Test
+  void theRampHasTheFiguresOfTheProposal() {
+    ConvergenceControl control =
+        new ConvergenceControl(RampedDowntime::new, LIMITS.withMaxRounds(99));
+    List<String> steps = new ArrayList<>();
+    for (int second = 1; second < 100; second++) {
+      control
+          .decide(round(Math.min(second, 98)).at(second * 500L).with(0))
+          .steps()
+          .forEach(
+              step -> steps.add(step.at().toMillis() + " " + control.downtimeLimit().toMillis()));
+    }
+    assertThat(steps)
+        .containsExactly("500 150", "1500 300", "11500 450", "21500 600", "31500 750", "41500 900");
+  }
+
+  @Test
+  void aStepThatIsEnoughSwitchesAtOnce() {
+    ConvergenceControl control = new ConvergenceControl(RampedDowntime::new, LIMITS);
+    control.decide(round(1).expecting(250).with(0));
+    assertThat(control.downtimeLimit()).hasMillis(150);
+    ConvergenceControl.Outcome outcome = control.decide(round(3).expecting(250).with(0));
+    assertThat(outcome.action()).isEqualTo(Action.SWITCH_OVER);
+    assertThat(outcome.steps())
+        .extracting(ConvergenceStep::kind)
+        .containsExactly(Kind.DOWNTIME_LIMIT, Kind.SWITCH_OVER);
+  }
+
+  // Auto-converge.
+
+  private static List<Integer> throttles(Settings settings, long... dirtied) {
+    AutoConverge policy = new AutoConverge(LIMITS.withMaxRounds(1000), settings);
+    List<Integer> throttles = new ArrayList<>();
+    int percent = 0;
+    for (int i = 0; i < dirtied.length; i++) {
+      ConvergenceFigures figures =
+          round(2).inRound().throttled(percent, true).period(i + 1, dirtied[i], 1000).with(100);
+      if (policy.decide(figures) instanceof Throttle throttle) {
+        percent = throttle.percent();
+      }
+      // Asked again within the same period, it does not count it again.
+      assertThat(policy.decide(figures)).isInstanceOf(Wait.class);
+      throttles.add(percent);
+    }
+    return throttles;
+  }
+
+  @Test
+  void theSecondBadPeriodThrottlesAndAGoodOneDoesNotTakeABadOneBack() {
+    assertThat(throttles(Settings.DEFAULT, 501, 501, 501, 501, 500, 501, 0, 501))
+        .containsExactly(0, 20, 20, 30, 30, 30, 30, 40);
+    assertThat(throttles(Settings.DEFAULT, 500, 500, 500)).containsExactly(0, 0, 0);
+  }
+
+  @Test
+  void theThrottleGoesUpTo99AndStaysThere() {
+    long[] bad = new long[24];
+    java.util.Arrays.fill(bad, 5000);
+    assertThat(throttles(Settings.DEFAULT, bad).subList(15, 24))
+        .containsExactly(90, 90, 99, 99, 99, 99, 99, 99, 99);
+  }
+
+  @Test
+  void nearItsGoalASlowTailTakesSmallerSteps() {
+    Settings slow = Settings.DEFAULT.withTailslow(true);
+    // At 20 %, 5 % above the threshold: 80 - 80 / 1.05 = 3.8.
+    assertThat(throttles(slow, 5000, 5000, 525, 525)).containsExactly(0, 20, 20, 23);
+    assertThat(throttles(slow, 5000, 5000, 5000, 5000)).containsExactly(0, 20, 20, 30);
+  }
+
+  @Test
+  void aGuestThatCannotBeThrottledIsNotAskedTo() {
+    AutoConverge policy = new AutoConverge(LIMITS);
+    for (int i = 1; i < 10; i++) {
+      assertThat(policy.decide(round(2).throttled(0, false).period(i, 9, 1).with(100)))
+          .isInstanceOf(Wait.class);
+    }
+  }
+
+  @Test
+  void nonsenseIsRefused() {
+    assertThatIllegalArgumentException().isThrownBy(() -> new Throttle(100, "x"));
+    assertThatIllegalArgumentException().isThrownBy(() -> new Throttle(-1, "x"));
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> new SetDowntimeLimit(Duration.ofMillis(-1), "x"));
+    assertThatIllegalArgumentException().isThrownBy(() -> new Settings(0, 20, 10, 99, false));
+    assertThatIllegalArgumentException().isThrownBy(() -> new Settings(50, 20, 10, 100, false));
+    assertThatIllegalArgumentException().isThrownBy(() -> new Intent.FinishWithin(Duration.ZERO));
+    assertThatIllegalArgumentException().isThrownBy(() -> LIMITS.withMaxRounds(0));
+    assertThatIllegalArgumentException().isThrownBy(() -> LIMITS.withTimeout(Duration.ZERO));
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> LIMITS.withDowntimeLimit(Duration.ofNanos(-1)));
+  }
+
+  // Policies that are broken.
+
+  @Test
+  void aPolicyThatThrowsIsNotAskedAgainAndTheLimitsHold() {
+    AtomicInteger asked = new AtomicInteger();
+    ConvergenceControl control =
+        new ConvergenceControl(
+            limits ->
+                figures -> {
+                  asked.incrementAndGet();
+                  throw new IllegalStateException("out of ideas");
+                },
+            SWITCHING);
+    ConvergenceControl.Outcome first = control.decide(round(1).with(100));
+    assertThat(first.action()).isEqualTo(Action.GO_ON);
+    assertThat(first.steps())
+        .singleElement()
+        .satisfies(
+            step -> {
+              assertThat(step.kind()).isEqualTo(Kind.POLICY_FAILED);
+              assertThat(step.why()).isEqualTo("it failed: out of ideas");
+            });
+    assertThat(control.decide(round(2).with(100)).steps()).isEmpty();
+    // It was to switch over at the limits; by a broken policy nobody is paused for long.
+    assertThat(control.decide(round(5).with(100)).action()).isEqualTo(Action.ABORT);
+    assertThat(asked).hasValue(1);
+  }
+
+  @Test
+  void aBrokenPolicyDoesNotKeepAGuestFromConverging() {
+    ConvergenceControl control = new ConvergenceControl(limits -> figures -> nothing(), SWITCHING);
+    ConvergenceControl.Outcome outcome = control.decide(round(1).expecting(1).with(100));
+    assertThat(outcome.action()).isEqualTo(Action.SWITCH_OVER);
+    assertThat(outcome.steps().getFirst().why()).contains("null");
+  }
+
+  @SuppressWarnings("NullAway") // What somebody may do who does not know of null-marked code.
+  private static ConvergenceDecision nothing() {
+    return null;
+  }
+
+  @Test
+  void aPolicyThatOnlyEverChangesTheLimitDoesNotHoldTheMigrationUp() {
+    AtomicInteger limit = new AtomicInteger();
+    ConvergenceControl control =
+        new ConvergenceControl(
+            limits ->
+                figures ->
+                    new SetDowntimeLimit(Duration.ofMillis(limit.incrementAndGet()), "restless"),
+            LIMITS);
+    assertThat(control.decide(round(1).with(100)).action()).isEqualTo(Action.GO_ON);
+    assertThat(limit.get()).isLessThan(20);
+  }
+}

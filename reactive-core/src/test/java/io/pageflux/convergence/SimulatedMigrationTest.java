@@ -1,0 +1,314 @@
+package io.pageflux.convergence;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.pageflux.convergence.ConvergenceControl.Action;
+import io.pageflux.convergence.ConvergenceLimits.AtLimit;
+import io.pageflux.convergence.ConvergenceStep.Kind;
+import java.time.Duration;
+import java.util.List;
+import java.util.SplittableRandom;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Policies over scripted guests and links, in no time. */
+class SimulatedMigrationTest {
+
+  private static final double MB = 1e6;
+
+  private static final ConvergenceLimits LIMITS =
+      ConvergenceLimits.DEFAULT
+          .withMaxRounds(10_000)
+          .withTimeout(Duration.ofMinutes(10))
+          .withAtLimit(AtLimit.ABORT);
+
+  /** A guest that writes more than the link carries, all over its memory. */
+  private static Simulation tooFast(double factor) {
+    return Simulation.ofMebibytes(1024).writing(t -> factor * 100 * MB).link(t -> 100 * MB);
+  }
+
+  private static void assertEstimated(Simulation.Result result) {
+    long expected = result.expectedDowntime().toMillis();
+    long real = result.downtime().toMillis();
+    assertThat(Math.abs(expected - real))
+        .as("%s", result)
+        .isLessThanOrEqualTo(Math.max(20, real * 3 / 10));
+  }
+
+  @Test
+  void aQuietGuestNeedsNoPolicy() {
+    for (ConvergencePolicy.Maker policy : all()) {
+      Simulation.Result result =
+          Simulation.ofMebibytes(1024)
+              .writing(t -> 10 * MB)
+              .link(t -> 100 * MB)
+              .run(policy, LIMITS);
+      assertThat(result.action()).isEqualTo(Action.SWITCH_OVER);
+      assertThat(result.downtime()).isLessThan(Duration.ofMillis(330));
+      assertThat(result.greatestThrottle()).isZero();
+      assertEstimated(result);
+    }
+  }
+
+  private static List<ConvergencePolicy.Maker> all() {
+    return List.of(
+        LimitPolicy::new,
+        RampedDowntime::new,
+        AutoConverge::new,
+        IntentPolicy.of(new Intent.ShortDowntime()),
+        IntentPolicy.of(new Intent.ShortMigration()),
+        IntentPolicy.of(new Intent.FinishWithin(Duration.ofSeconds(60))));
+  }
+
+  @Test
+  void withAFixedLimitATooFastGuestIsGivenUpInTheStatedTime() {
+    Simulation.Result result =
+        tooFast(1.5).run(LimitPolicy::new, LIMITS.withTimeout(Duration.ofSeconds(30)));
+    assertThat(result.action()).isEqualTo(Action.ABORT);
+    // Not at the end of a round of ten seconds.
+    assertThat(result.seconds()).isBetween(30.0, 31.1);
+    assertThat(result.reason()).startsWith("30 s are over and the expected downtime is still ");
+  }
+
+  @ParameterizedTest
+  @ValueSource(doubles = {0.7, 1.0, 1.5, 3, 10, 40})
+  void autoConvergeHasATooFastGuestConverge(double factor) {
+    Simulation.Result result = tooFast(factor).run(AutoConverge::new, LIMITS);
+    assertThat(result.action()).as("%s", result).isEqualTo(Action.SWITCH_OVER);
+    assertThat(result.downtime()).isLessThan(Duration.ofMillis(400));
+    assertThat(result.greatestThrottle()).isBetween(20, 99);
+    assertThat(result.steps(Kind.THROTTLE).getFirst().what()).isEqualTo("guest throttled by 20 %");
+    assertEstimated(result);
+  }
+
+  @Test
+  void autoConvergeDoesNotWaitForTheEndOfALongRound() {
+    Simulation.Result result = tooFast(3).run(AutoConverge::new, LIMITS);
+    ConvergenceStep first = result.steps(Kind.THROTTLE).getFirst();
+    double endOfSecondRound =
+        result.asked().stream()
+            .filter(figures -> figures.roundEnded() && figures.rounds() == 2)
+            .findFirst()
+            .orElseThrow()
+            .elapsed()
+            .toMillis();
+    assertThat((double) first.at().toMillis()).isLessThan(endOfSecondRound - 3000);
+  }
+
+  @Test
+  void aGuestThatCannotBeThrottledIsGivenUpByAutoConverge() {
+    Simulation.Result result = tooFast(1.5).unthrottled().run(AutoConverge::new, LIMITS);
+    assertThat(result.action()).isEqualTo(Action.ABORT);
+    assertThat(result.steps()).extracting(ConvergenceStep::kind).containsExactly(Kind.ABORT);
+  }
+
+  @Test
+  void aRampLetsAGuestConvergeThatAFixedLimitDoesNot() {
+    // What it writes in a round that takes 600 ms needs about 600 ms to be sent.
+    Simulation guest = Simulation.ofMebibytes(60).writing(t -> 145 * MB).link(t -> 100 * MB);
+    Simulation.Result fixed = guest.run(LimitPolicy::new, LIMITS);
+    assertThat(fixed.action()).isEqualTo(Action.ABORT);
+    Simulation.Result ramped =
+        Simulation.ofMebibytes(60)
+            .writing(t -> 145 * MB)
+            .link(t -> 100 * MB)
+            .run(RampedDowntime::new, LIMITS);
+    assertThat(ramped.action()).as("%s", ramped).isEqualTo(Action.SWITCH_OVER);
+    assertThat(ramped.downtime()).isLessThan(Duration.ofMillis(1100));
+    assertThat(ramped.steps(Kind.DOWNTIME_LIMIT).getFirst().what())
+        .isEqualTo("downtime limit of 150 ms instead of 300 ms");
+    assertThat(ramped.seconds()).isLessThan(65);
+    assertEstimated(ramped);
+  }
+
+  @Test
+  void theScenarioOfTheProposalBehavesAsItDidThere() {
+    // 8 GiB at 1 Gbit/s, 650 Mbit/s dirtied in a part of the memory.
+    Simulation.Result ramped = proposal().run(RampedDowntime::new, LIMITS);
+    Simulation.Result fixed = proposal().run(LimitPolicy::new, LIMITS);
+    assertThat(ramped.action()).isEqualTo(Action.SWITCH_OVER);
+    assertThat(ramped.seconds()).isLessThanOrEqualTo(fixed.seconds());
+    assertThat(ramped.rounds()).isLessThanOrEqualTo(fixed.rounds());
+  }
+
+  private static Simulation proposal() {
+    return Simulation.ofMebibytes(8192).writing(t -> 650e6 / 8).link(t -> 1e9 / 8);
+  }
+
+  @ParameterizedTest
+  @CsvSource({"1.5, 300", "3, 300", "10, 300", "1.5, 50", "0.9, 50"})
+  void theIntentOfAShortDowntimeKeepsTheLimit(double factor, long limit) {
+    Simulation.Result result =
+        tooFast(factor)
+            .run(
+                IntentPolicy.of(new Intent.ShortDowntime()),
+                LIMITS.withDowntimeLimit(Duration.ofMillis(limit + 60)));
+    assertThat(result.action()).as("%s", result).isEqualTo(Action.SWITCH_OVER);
+    assertThat(result.steps(Kind.DOWNTIME_LIMIT)).isEmpty();
+    assertThat(result.downtime()).isLessThan(Duration.ofMillis(limit + 120));
+    assertEstimated(result);
+  }
+
+  @Test
+  void theIntentOfAShortMigrationRaisesTheLimitFirst() {
+    Simulation.Result result =
+        tooFast(1.5).run(IntentPolicy.of(new Intent.ShortMigration()), LIMITS);
+    assertThat(result.action()).as("%s", result).isEqualTo(Action.SWITCH_OVER);
+    assertThat(result.downtime()).isLessThan(Duration.ofMillis(1150));
+    assertThat(result.steps(Kind.DOWNTIME_LIMIT).getLast().at())
+        .isLessThan(result.steps(Kind.THROTTLE).getFirst().at());
+  }
+
+  @ParameterizedTest
+  @CsvSource({"0.5, 30", "1.5, 30", "1.5, 60", "10, 30", "10, 60", "40, 25"})
+  void whatMustFinishInTimeDoes(double factor, long seconds) {
+    Duration time = Duration.ofSeconds(seconds);
+    Simulation.Result result =
+        tooFast(factor).run(IntentPolicy.of(new Intent.FinishWithin(time)), LIMITS);
+    assertThat(result.action()).as("%s", result).isEqualTo(Action.SWITCH_OVER);
+    assertThat(result.seconds() + result.downtime().toMillis() / 1e3).isLessThan(seconds);
+  }
+
+  @Test
+  void whatMustFinishInTimeFinishesWithoutAThrottleToo() {
+    Simulation.Result result =
+        tooFast(1.5)
+            .unthrottled()
+            .run(IntentPolicy.of(new Intent.FinishWithin(Duration.ofSeconds(40))), LIMITS);
+    assertThat(result.action()).isEqualTo(Action.SWITCH_OVER);
+    assertThat(result.seconds() + result.downtime().toMillis() / 1e3).isLessThan(40);
+  }
+
+  @Test
+  void whatCannotFinishInTimeIsGivenUpInTimeOrSwitchesAtTheNextEnd() {
+    ConvergencePolicy.Maker policy =
+        IntentPolicy.of(new Intent.FinishWithin(Duration.ofSeconds(20)));
+    Simulation.Result given =
+        Simulation.ofMebibytes(4096).link(t -> t < 5 ? 100 * MB : MB).run(policy, LIMITS);
+    assertThat(given.action()).isEqualTo(Action.ABORT);
+    assertThat(given.seconds()).isBetween(20.0, 21.1);
+    assertThat(given.reason()).contains("20 s are over, and of round 1 about");
+    Simulation.Result forced =
+        Simulation.ofMebibytes(4096)
+            .writing(t -> 100 * MB)
+            .link(t -> 100 * MB)
+            .run(policy, LIMITS.withAtLimit(AtLimit.SWITCH_OVER));
+    assertThat(forced.action()).isEqualTo(Action.SWITCH_OVER);
+    assertThat(forced.rounds()).isEqualTo(1);
+  }
+
+  @Test
+  void aGuestWhoseWritingComesAndGoesIsCaughtInAQuietMoment() {
+    for (ConvergencePolicy.Maker policy : all()) {
+      Simulation.Result result =
+          Simulation.ofMebibytes(512)
+              .writing(t -> t % 20 < 15 ? 150 * MB : 1 * MB)
+              .link(t -> 100 * MB)
+              .run(policy, LIMITS);
+      assertThat(result.action()).as("%s", result).isEqualTo(Action.SWITCH_OVER);
+    }
+  }
+
+  @Test
+  void anOscillatingRemainderIsAStallAllTheSame() {
+    // Never quiet for long enough, and never the same.
+    Simulation.Result result =
+        Simulation.ofMebibytes(512)
+            .writing(t -> (150 + 100 * Math.sin(t)) * MB)
+            .link(t -> 100 * MB)
+            .run(IntentPolicy.of(new Intent.ShortDowntime()), LIMITS);
+    assertThat(result.action()).as("%s", result).isEqualTo(Action.SWITCH_OVER);
+    assertThat(result.greatestThrottle()).isGreaterThanOrEqualTo(20);
+    int most = 0;
+    for (ConvergenceFigures figures : result.asked()) {
+      most = Math.max(most, figures.stall().rounds());
+    }
+    assertThat(most).isGreaterThanOrEqualTo(2);
+  }
+
+  @Test
+  void aLinkThatCollapsesIsNoticedBeforeTheRoundEnds() {
+    Simulation.Result result =
+        Simulation.ofMebibytes(1024)
+            .writing(t -> 20 * MB)
+            .link(t -> t < 8 ? 100 * MB : 2 * MB)
+            .run(LimitPolicy::new, LIMITS.withTimeout(Duration.ofSeconds(60)));
+    assertThat(result.action()).isEqualTo(Action.ABORT);
+    assertThat(result.seconds()).isBetween(60.0, 61.1);
+    ConvergenceFigures last = result.asked().getLast();
+    assertThat(last.rates().bytesPerSecond()).isBetween(1.8 * MB, 2.3 * MB);
+    assertThat(last.downtime().expected()).isGreaterThan(Duration.ofSeconds(60));
+  }
+
+  @Test
+  void aLinkThatStandsStillIsKnownAsOneThatCarriesNothing() {
+    Simulation.Result result =
+        Simulation.ofMebibytes(1024)
+            .link(t -> t < 5 ? 100 * MB : 0)
+            .run(LimitPolicy::new, LIMITS.withTimeout(Duration.ofSeconds(30)));
+    assertThat(result.action()).isEqualTo(Action.ABORT);
+    assertThat(result.asked().getLast().rates().bytesPerSecond()).isLessThan(MB);
+  }
+
+  @Test
+  void aLinkThatRecoversIsMadeUseOf() {
+    Simulation.Result result =
+        Simulation.ofMebibytes(1024)
+            .writing(t -> 20 * MB)
+            .link(t -> t > 8 && t < 60 ? 5 * MB : 100 * MB)
+            .run(IntentPolicy.of(new Intent.ShortDowntime()), LIMITS);
+    assertThat(result.action()).as("%s", result).isEqualTo(Action.SWITCH_OVER);
+    assertThat(result.downtime()).isLessThan(Duration.ofMillis(400));
+  }
+
+  @Test
+  void pagesThatShrinkOnTheWireNeedNoThrottle() {
+    // 150 MB/s of pages are 11 MB/s of deltas: QEMU's rule would count them as 150 MB/s.
+    Simulation.Result result =
+        Simulation.ofMebibytes(1024)
+            .wire(4096, 300)
+            .writing(t -> 150 * MB)
+            .link(t -> 100 * MB)
+            .run(AutoConverge::new, LIMITS);
+    assertThat(result.action()).isEqualTo(Action.SWITCH_OVER);
+    assertThat(result.greatestThrottle()).isLessThanOrEqualTo(20);
+    assertEstimated(result);
+  }
+
+  @Test
+  void zeroPagesDoNotMakeTheRestLookCheap() {
+    Simulation.Result result =
+        Simulation.ofMebibytes(1024)
+            .zero(0.8)
+            .writing(t -> 60 * MB)
+            .link(t -> 100 * MB)
+            .run(LimitPolicy::new, LIMITS);
+    assertThat(result.action()).isEqualTo(Action.SWITCH_OVER);
+    assertEstimated(result);
+  }
+
+  @Test
+  void whateverGuestAndLinkDoThereIsAnEndAndAThrottleInRange() {
+    long seed = System.nanoTime();
+    SplittableRandom random = new SplittableRandom(seed);
+    for (int i = 0; i < 60; i++) {
+      double period = 1 + random.nextDouble() * 30;
+      double dirty = random.nextDouble() * 300 * MB;
+      double link = (5 + random.nextDouble() * 200) * MB;
+      double dip = random.nextDouble();
+      for (ConvergencePolicy.Maker policy : all()) {
+        Simulation.Result result =
+            Simulation.ofMebibytes(1 + random.nextInt(500))
+                .writing(t -> t % period < period / 2 ? dirty : dirty / 5)
+                .link(t -> t % 37 < 5 ? link * dip : link)
+                .run(policy, LIMITS.withTimeout(Duration.ofMinutes(2)));
+        String what = "seed " + seed + ", attempt " + i + ": " + result;
+        assertThat(result.seconds()).as(what).isLessThan(122);
+        assertThat(result.greatestThrottle()).as(what).isBetween(0, 99);
+        assertThat(result.steps()).as(what).hasSizeLessThan(60);
+      }
+    }
+  }
+}
