@@ -178,11 +178,12 @@ final class RelaySource extends RelayLink {
     if (compression == null) {
       return Function.identity();
     }
+    CompressionEffort effort = new CompressionEffort(compression.level());
     return OrderedParallelMap.of(
         compression.workers(),
         2 * compression.workers(),
         threads,
-        () -> new Compressor(compression.level()),
+        () -> new Compressor(compression.level(), effort),
         record -> hasContents(record) instanceof PageBatch batch && isCompressed(batch),
         record -> {
           if (record instanceof WireRecord.Pages pages) {
@@ -309,17 +310,20 @@ final class RelaySource extends RelayLink {
   }
 
   /** Compresses batches in one thread. */
-  private static final class Compressor implements OrderedParallelMap.Worker<WireRecord> {
+  private final class Compressor implements OrderedParallelMap.Worker<WireRecord> {
 
     private final ZstdBatchCompressor zstd;
+    private final CompressionEffort effort;
 
-    Compressor(int level) {
+    Compressor(int level, CompressionEffort effort) {
       this.zstd = new ZstdBatchCompressor(level);
+      this.effort = effort;
     }
 
     @Override
     public WireRecord apply(WireRecord record) {
       if (record instanceof WireRecord.Pages pages) {
+        zstd.setLevel(effort.level(window.holdsBack(), now()));
         zstd.compress(pages.batch());
       }
       return record;

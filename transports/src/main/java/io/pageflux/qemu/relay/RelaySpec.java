@@ -15,8 +15,9 @@ import org.jspecify.annotations.Nullable;
  * socket buffers; and at the source, if deltas are made, a copy of every page that was sent, up to
  * {@code xbzrle().cacheBytes()}.
  *
- * @param compression how pages are compressed between the relays, or null for not at all; for the
- *     destination only its workers are of interest
+ * @param compression how pages are compressed between the relays, or null for not at all: at this
+ *     level, and at up to 5 while the link limits the migration. For the destination only its
+ *     workers are of interest
  * @param adaptive whether pages are sent as they are while that turns out faster than compressing
  *     them, which cannot always be told rightly; see {@link CompressionChoice}. Without meaning at
  *     the destination
