@@ -1,5 +1,6 @@
 package io.pageflux.examples.qemu;
 
+import io.pageflux.codec.XbzrleCaches;
 import io.pageflux.codec.XbzrleSpec;
 import io.pageflux.examples.cli.ByteSize;
 import io.pageflux.examples.cli.Console;
@@ -105,12 +106,18 @@ public final class RelayCommand {
                 cache.bytes() == 0 ? null : XbzrleSpec.DEFAULT.withCacheBytes(cache.bytes()))
             .withPeerTimeout(peerTimeout);
     SocketSpec qemu = listen.spec().withSocketBuffers(0, QEMU_BUFFER_BYTES);
-    return new RelayRunner(
-            console, once, "QEMU", listen instanceof Endpoint.Tcp ? "migrate tcp:%s" : "migrate %s")
-        .run(
-            SocketTransport.listen(qemu),
-            acceptor ->
-                QemuRelay.source(spec, acceptor, SocketTransport.connector(connect.spec())));
+    try (XbzrleCaches caches = new XbzrleCaches()) {
+      return new RelayRunner(
+              console,
+              once,
+              "QEMU",
+              listen instanceof Endpoint.Tcp ? "migrate tcp:%s" : "migrate %s")
+          .run(
+              SocketTransport.listen(qemu),
+              acceptor ->
+                  QemuRelay.source(
+                      spec, caches, acceptor, SocketTransport.connector(connect.spec())));
+    }
   }
 
   @Command(name = "destination", description = "The relay that hands the stream to QEMU.")

@@ -14,6 +14,15 @@ final class CompressionEffort {
    */
   private static final int[] LEVELS = {1, 3, 5};
 
+  /**
+   * Waiting for room for so much of the time, the sender has processors to spare; for less than the
+   * other, it has not. Between the two nothing is changed: near the speed that the processors
+   * reach, a relay waits for half of the time, for the destination's.
+   */
+  static final double HARDER = 0.8;
+
+  static final double LESS_HARD = 0.5;
+
   /** How long a step must have been tried before the next one. */
   private static final long STEP_NANOS = 250_000_000;
 
@@ -32,16 +41,16 @@ final class CompressionEffort {
   /**
    * {@return the level for a batch}
    *
-   * @param linkLimits whether the link is what limits the migration
+   * @param heldBackShare for which share of the time the sender has lately been waiting for room
    */
-  synchronized int level(boolean linkLimits, long nowNanos) {
+  synchronized int level(double heldBackShare, long nowNanos) {
     if (!begun) {
       begun = true;
       steppedNanos = nowNanos;
     }
     if (nowNanos - steppedNanos >= STEP_NANOS) {
-      int next = Math.clamp(step + (linkLimits ? 1 : -1), 0, LEVELS.length - 1);
-      step = next;
+      int change = heldBackShare > HARDER ? 1 : heldBackShare < LESS_HARD ? -1 : 0;
+      step = Math.clamp(step + change, 0, LEVELS.length - 1);
       steppedNanos = nowNanos;
     }
     return Math.max(least, LEVELS[step]);

@@ -2,6 +2,7 @@ package io.pageflux.qemu.relay;
 
 import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
+import io.pageflux.codec.XbzrleCaches;
 import io.pageflux.codec.XbzrleEncoder;
 import io.pageflux.codec.XbzrleSpec;
 import io.pageflux.codec.ZstdBatchCompressor;
@@ -34,6 +35,7 @@ final class RelaySource extends RelayLink {
   /** The most of the return path that may wait for QEMU to read it. QEMU's messages are short. */
   private static final int MAX_RETURN_BACKLOG_BYTES = 1 << 20;
 
+  private final XbzrleCaches caches;
   private final Connection qemu;
   private final Scheduler threads;
   private final SlabPool pool;
@@ -53,12 +55,14 @@ final class RelaySource extends RelayLink {
 
   RelaySource(
       RelaySpec spec,
+      XbzrleCaches caches,
       Connection qemu,
       Connection peer,
       Scheduler threads,
       Mono<Void> stop,
       FluxSink<RelayInfo> progress) {
     super(spec, peer, stop, progress);
+    this.caches = caches;
     this.qemu = qemu;
     this.threads = threads;
     this.pool = new SlabPool(spec.slabs(), spec.geometry());
@@ -120,7 +124,7 @@ final class RelaySource extends RelayLink {
       long guestBytes = Long.highestOneBit(2 * layout.totalBytes() - 1);
       encoder =
           new XbzrleEncoder(
-              layout, xbzrle.withCacheBytes(Math.min(xbzrle.cacheBytes(), guestBytes)));
+              layout, xbzrle.withCacheBytes(Math.min(xbzrle.cacheBytes(), guestBytes)), caches);
       encoder.beginRound(0, true, false);
     }
     return new WireRecord.Layout(layout, spec.geometry());
@@ -323,7 +327,7 @@ final class RelaySource extends RelayLink {
     @Override
     public WireRecord apply(WireRecord record) {
       if (record instanceof WireRecord.Pages pages) {
-        zstd.setLevel(effort.level(window.holdsBack(), now()));
+        zstd.setLevel(effort.level(window.heldBackShare(), now()));
         zstd.compress(pages.batch());
       }
       return record;

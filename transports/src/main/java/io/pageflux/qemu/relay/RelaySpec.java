@@ -1,5 +1,6 @@
 package io.pageflux.qemu.relay;
 
+import io.pageflux.codec.XbzrleCaches;
 import io.pageflux.codec.XbzrleSpec;
 import io.pageflux.migration.CompressionSpec;
 import io.pageflux.page.BatchGeometry;
@@ -13,7 +14,8 @@ import org.jspecify.annotations.Nullable;
  * <p><b>Memory bound</b> of a relay: {@link #slabs()} slabs of {@code geometry().slabBytes()}, a
  * zstd context for each worker, the window between the relays ({@link RelayWindow}) in the kernel's
  * socket buffers; and at the source, if deltas are made, a copy of every page that was sent, up to
- * {@code xbzrle().cacheBytes()}.
+ * {@code xbzrle().cacheBytes()}, which a relay that serves several migrations keeps in between, see
+ * {@link XbzrleCaches}.
  *
  * @param compression how pages are compressed between the relays, or null for not at all: at this
  *     level, and at up to 5 while the link limits the migration. For the destination only its

@@ -105,8 +105,13 @@ final class RelayWindow {
    * {@return whether the sender has lately been waiting for room most of the time: then it is the
    * link, or the destination, that limits the migration, and not the sender's processors}
    */
-  synchronized boolean holdsBack() {
-    return heldBackShare > 0.5;
+  boolean holdsBack() {
+    return heldBackShare() > 0.5;
+  }
+
+  /** {@return for which share of the time the sender has lately been waiting for room} */
+  synchronized double heldBackShare() {
+    return heldBackShare;
   }
 
   /**

@@ -12,14 +12,16 @@ class CompressionEffortTest {
   void itGrowsStepByStepWhileTheLinkLimitsAndNotAboveTheLast() {
     CompressionEffort effort = new CompressionEffort(1);
     long now = 1000;
-    assertThat(effort.level(true, now)).isEqualTo(1);
-    assertThat(effort.level(true, now + STEP - 1)).isEqualTo(1);
-    assertThat(effort.level(true, now += STEP)).isEqualTo(3);
-    assertThat(effort.level(true, now += STEP)).isEqualTo(5);
-    assertThat(effort.level(true, now += STEP)).isEqualTo(5);
-    assertThat(effort.level(false, now += STEP)).isEqualTo(3);
-    assertThat(effort.level(false, now += STEP)).isEqualTo(1);
-    assertThat(effort.level(false, now + STEP)).isEqualTo(1);
+    assertThat(effort.level(0.9, now)).isEqualTo(1);
+    assertThat(effort.level(0.9, now + STEP - 1)).isEqualTo(1);
+    assertThat(effort.level(0.9, now += STEP)).isEqualTo(3);
+    assertThat(effort.level(0.9, now += STEP)).isEqualTo(5);
+    assertThat(effort.level(0.9, now += STEP)).isEqualTo(5);
+    assertThat(effort.level(0.6, now += STEP)).isEqualTo(5);
+    assertThat(effort.level(0.4, now += STEP)).isEqualTo(3);
+    assertThat(effort.level(0.6, now += STEP)).isEqualTo(3);
+    assertThat(effort.level(0.4, now += STEP)).isEqualTo(1);
+    assertThat(effort.level(0.4, now + STEP)).isEqualTo(1);
   }
 
   @Test
@@ -27,7 +29,7 @@ class CompressionEffortTest {
     CompressionEffort effort = new CompressionEffort(9);
     long now = 0;
     for (int i = 0; i < 5; i++) {
-      assertThat(effort.level(i % 2 == 0, now += STEP)).isEqualTo(9);
+      assertThat(effort.level(i % 2, now += STEP)).isEqualTo(9);
     }
   }
 }
