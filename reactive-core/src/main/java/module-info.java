@@ -23,4 +23,6 @@ module io.pageflux.core {
   exports io.pageflux.wire;
   exports io.pageflux.channel to
       io.pageflux.transports;
+  exports io.pageflux.internal to
+      io.pageflux.transports;
 }

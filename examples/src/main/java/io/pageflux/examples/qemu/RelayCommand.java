@@ -66,14 +66,14 @@ public final class RelayCommand {
               defaultValue = "zstd:1",
               converter = SendCommand.CompressionConverter.class,
               description =
-                  "zstd:LEVEL, or none (${DEFAULT-VALUE}). On a link of more than about 2 Gbit/s,"
-                      + " none is faster.")
+                  "zstd:LEVEL, or none (${DEFAULT-VALUE}). Harder, up to level 5, while the link"
+                      + " limits the migration.")
           OptionalInt compression,
       @Option(
               names = "--adaptive",
               description =
-                  "Try now and then whether pages arrive faster as they are, and if so, do not"
-                      + " compress them for a while.")
+                  "Send pages as they are, and not compressed, while the link seems to have room"
+                      + " for that.")
           boolean adaptive,
       @Option(
               names = "--workers",

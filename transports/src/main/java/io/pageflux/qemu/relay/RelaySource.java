@@ -205,26 +205,14 @@ final class RelaySource extends RelayLink {
 
   private boolean isCompressed(PageBatch batch) {
     CompressionChoice chooser = choice;
-    return chooser == null || chooser.compress(batch.payloadBytes(), window.holdsBack());
+    return chooser == null
+        || chooser.compress(
+            batch.payloadBytes(), channel.bytesWritten(), channel.sendBusyNanos(), now());
   }
 
   /** Holds back what comes after a record while the window is full. */
   private Flux<WireRecord> paced(WireRecord record) {
-    CompressionChoice chooser = choice;
-    PageBatch batch = hasContents(record);
-    Mono<Void> room;
-    if (chooser == null || batch == null) {
-      room = window.sent(RelayRecords.bytes(record), now());
-    } else {
-      CompressionChoice.Choice made = chooser.sent();
-      long contents = batch.payloadBytes();
-      room =
-          window.sent(
-              RelayRecords.bytes(record),
-              now(),
-              made.isProbe(), // how fast the link is cannot be seen through a narrow window
-              now -> chooser.arrived(made, contents, now));
-    }
+    Mono<Void> room = window.sent(RelayRecords.bytes(record), now());
     return room == null ? Flux.just(record) : Flux.just(record).concatWith(room.then(Mono.empty()));
   }
 

@@ -20,9 +20,9 @@ import org.jspecify.annotations.Nullable;
  * @param compression how pages are compressed between the relays, or null for not at all: at this
  *     level, and at up to 5 while the link limits the migration. For the destination only its
  *     workers are of interest
- * @param adaptive whether pages are sent as they are while that turns out faster than compressing
- *     them, which cannot always be told rightly; see {@link CompressionChoice}. Without meaning at
- *     the destination
+ * @param adaptive whether pages are sent as they are while the link has room for that, which cannot
+ *     always be told rightly, see {@link CompressionChoice}; over TCP with epoll only, elsewhere
+ *     they are always compressed. Without meaning at the destination
  * @param xbzrle how deltas are made, or null for not at all; without meaning at the destination. A
  *     cache as large as the guest misses no page; it takes memory as pages are sent. Pages of the
  *     first pass that are not compressed are not remembered
@@ -47,7 +47,7 @@ public record RelaySpec(
   /** 128 pages of 4 KiB: zstd makes 1 % less of them than of 64, and the way is short enough. */
   private static final BatchGeometry BATCHES = new BatchGeometry(128, 512 << 10);
 
-  /** zstd level 1 in two threads, always; deltas against all that was sent. */
+  /** zstd in two threads, always; deltas against all that was sent. */
   public static final RelaySpec DEFAULT =
       new RelaySpec(
           new CompressionSpec(1, 2),
@@ -109,7 +109,10 @@ public record RelaySpec(
         progressInterval);
   }
 
-  /** {@return a spec that compresses only where that is faster, or always} */
+  /**
+   * {@return a spec that compresses only where the link has no room for pages as they are, or
+   * always}
+   */
   public RelaySpec withAdaptive(boolean newAdaptive) {
     return new RelaySpec(
         compression,

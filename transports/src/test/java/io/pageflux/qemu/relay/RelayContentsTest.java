@@ -34,7 +34,7 @@ class RelayContentsTest {
     AS_DELTAS(spec -> spec.withCompression(null)),
     COMPRESSED(spec -> spec.withCompression(new CompressionSpec(3, 3)).withXbzrle(null)),
     AS_COMPRESSED_DELTAS(spec -> spec),
-    AS_IS_FASTER(spec -> spec.withAdaptive(true));
+    AS_THE_LINK_HAS_ROOM(spec -> spec.withAdaptive(true));
 
     private final UnaryOperator<RelaySpec> change;
 
