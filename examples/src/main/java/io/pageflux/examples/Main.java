@@ -12,6 +12,8 @@ import io.pageflux.examples.demo.DemoDestination;
 import io.pageflux.examples.demo.DemoSource;
 import io.pageflux.examples.image.ReceiveCommand;
 import io.pageflux.examples.image.SendCommand;
+import io.pageflux.examples.predict.PredictBenchCommand;
+import io.pageflux.examples.predict.PredictCommand;
 import io.pageflux.examples.qemu.QemuCaptureCommand;
 import io.pageflux.examples.qemu.QemuInspectCommand;
 import io.pageflux.examples.qemu.QemuMigrateCommand;
@@ -55,6 +57,8 @@ public final class Main {
             new QmpCommand(console),
             new BenchCommand(console),
             new QemuBenchCommand(console),
+            new PredictCommand(console),
+            new PredictBenchCommand(console),
             new DemoSource(console),
             new DemoDestination(console)),
         args);

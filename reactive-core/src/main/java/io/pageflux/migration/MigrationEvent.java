@@ -1,6 +1,7 @@
 package io.pageflux.migration;
 
 import io.pageflux.convergence.ConvergenceStep;
+import org.jspecify.annotations.Nullable;
 
 /** What a migration tells of itself while it runs. */
 public sealed interface MigrationEvent {
@@ -41,6 +42,14 @@ public sealed interface MigrationEvent {
    * @param reason why now
    */
   record SwitchOver(String reason) implements MigrationEvent {}
+
+  /**
+   * The guest runs at the destination, and its memory at the source was given back.
+   *
+   * @param bytes how much
+   * @param failure why it, or a part of it, could not be; null if it was
+   */
+  record RamReleased(long bytes, @Nullable String failure) implements MigrationEvent {}
 
   /** The guest runs at the destination. The last event; failure is {@code onError}. */
   record Completed(MigrationInfo info) implements MigrationEvent {}

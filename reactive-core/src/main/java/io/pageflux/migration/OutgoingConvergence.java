@@ -38,6 +38,7 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
   private final LongSupplier bytesWritten;
   private final LongSupplier clock;
   private final OutgoingControl controller;
+  private final Scheduler thread;
 
   private final ConvergenceMeter meter;
   private final ConvergenceControl control;
@@ -52,7 +53,7 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
   private volatile long beganNanos;
   private volatile boolean watching;
   private int rounds;
-  private long collectedNanos;
+  private volatile long collectedNanos;
   private long collectingNanos;
 
   OutgoingConvergence(
@@ -64,6 +65,7 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
       LongSupplier bytesWritten,
       LongSupplier clock,
       OutgoingControl controller,
+      Scheduler thread,
       Scheduler timer) {
     this.tracker = tracker;
     this.ledger = ledger;
@@ -72,6 +74,7 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
     this.bytesWritten = bytesWritten;
     this.clock = clock;
     this.controller = controller;
+    this.thread = thread;
     this.meter = new ConvergenceMeter(spec.memory().layout().largestPageSizeBytes());
     this.control = new ConvergenceControl(spec.policy(), spec.limits());
     this.throttle = new GuestThrottle(spec.guest(), timer, spec.peerTimeout(), this);
@@ -157,13 +160,20 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
   }
 
   /** Collects the dirty pages between two rounds. */
-  void collect() {
-    learnPause();
-    long before = now();
-    long real = realNow();
-    long found = tracker.collect(ledger.dirty());
-    collected(found, before);
-    statistics.collected(ledger.dirty().bytes(), found, real);
+  Mono<Void> collect() {
+    return Mono.defer(
+        () -> {
+          learnPause();
+          long before = now();
+          long real = realNow();
+          return CollectionInSlices.of(tracker, ledger, thread)
+              .doOnNext(
+                  found -> {
+                    collected(found.pages(), before);
+                    statistics.collected(ledger.dirty().bytes(), found.pages(), real);
+                  })
+              .then();
+        });
   }
 
   private void collected(long found, long beforeNanos) {
@@ -185,28 +195,72 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
   }
 
   /** Some time has passed, and a round is under way or not. {@return what to do} */
-  ConvergenceControl.Outcome period() {
-    if (!watching || controller.isPaused()) {
-      return new ConvergenceControl.Outcome(ConvergenceControl.Action.GO_ON, "", -1, List.of());
-    }
-    learnPause();
-    // In this order: what was acknowledged belongs to the period that the collection may end.
-    meter.observe(counters(), heard.nanos, now());
-    collectWithin();
-    return done(decided());
+  Mono<ConvergenceControl.Outcome> period() {
+    return Mono.defer(
+        () -> {
+          if (!decides()) {
+            return Mono.just(nothing());
+          }
+          learnPause();
+          // In this order: what was acknowledged belongs to the period that the collection may end.
+          meter.observe(counters(), heard.nanos, now());
+          return collectWithin()
+              .then(Mono.fromSupplier(() -> decides() ? done(decided()) : nothing()));
+        });
+  }
+
+  private boolean decides() {
+    return watching && !controller.isPaused();
+  }
+
+  private static ConvergenceControl.Outcome nothing() {
+    return new ConvergenceControl.Outcome(ConvergenceControl.Action.GO_ON, "", -1, List.of());
   }
 
   /** Not in the first round, which sends every page anyway. */
-  private void collectWithin() {
-    long now = now();
+  private Mono<Void> collectWithin() {
     long rest = Math.max(ConvergenceMeter.PERIOD.toNanos(), COLLECTION_REST * collectingNanos);
-    if (rounds == 0 || now - collectedNanos < rest || !tracker.collectsWithinRounds()) {
-      return;
-    }
-    long bytesBefore = ledger.dirty().bytes();
-    long found = tracker.collect(ledger.dirty());
-    collected(found, now);
-    statistics.collectedWithin(ledger.dirty().bytes() - bytesBefore, found, realNow());
+    return rounds == 0 || now() - collectedNanos < rest || !tracker.collectsWithinRounds()
+        ? Mono.empty()
+        : collectNow();
+  }
+
+  private Mono<Void> collectNow() {
+    learnPause();
+    long now = now();
+    long real = realNow();
+    return CollectionInSlices.of(tracker, ledger, thread)
+        .doOnNext(
+            found -> {
+              collected(found.pages(), now);
+              statistics.collectedWithin(found.bytes(), found.pages(), real);
+            })
+        .then();
+  }
+
+  /** {@return what is pending, by what is known} From any thread. */
+  Pending estimate() {
+    return pending(false);
+  }
+
+  private Pending pending(boolean exact) {
+    return new Pending(
+        statistics.remainingBytes(), exact, Duration.ofNanos(Math.max(0, now() - collectedNanos)));
+  }
+
+  /**
+   * Collects, and says what is pending. On the scanning thread. What is found while the migration
+   * is paused would look like the doing of a moment, for the clock stands still: then nothing is
+   * collected.
+   *
+   * @param inRound whether pages are being read; then a tracker that compares is not asked
+   */
+  Mono<Pending> exact(boolean inRound) {
+    return Mono.defer(
+        () ->
+            controller.isPaused() || inRound && !tracker.collectsWithinRounds()
+                ? Mono.just(pending(false))
+                : collectNow().then(Mono.fromSupplier(() -> pending(true))));
   }
 
   private ConvergenceControl.Outcome decided() {

@@ -15,6 +15,7 @@ final class OutgoingPages {
 
   private final OutgoingResources resources;
   private final OutgoingStatistics statistics;
+  private final Placing placing;
   private final @Nullable OutgoingControl control;
   private final Scheduler timer;
 
@@ -25,12 +26,14 @@ final class OutgoingPages {
   OutgoingPages(
       OutgoingResources resources,
       OutgoingStatistics statistics,
+      Placing placing,
       @Nullable OutgoingControl control,
       Scheduler timer) {
     this.control = control;
     this.timer = timer;
     this.resources = resources;
     this.statistics = statistics;
+    this.placing = placing;
   }
 
   /**
@@ -48,6 +51,9 @@ final class OutgoingPages {
             .doOnNext(statistics::scanned)
             .transform(PageOperators.zeroPages())
             .doOnNext(statistics::withoutZeros);
+    if (resources.saver != null) {
+      batches = batches.transform(placing.through());
+    }
     if (encoder != null && Feature.XBZRLE.in(features)) {
       batches = batches.transform(PageOperators.xbzrleEncode(encoder));
     }

@@ -37,6 +37,9 @@ final class OutgoingResources {
   private final RamLayout layout;
   private volatile @Nullable XbzrleCounters countersBefore;
 
+  /** Made when the destination has made an offer. */
+  volatile @Nullable PageSaver saver;
+
   private OutgoingResources(
       Scheduler scanThread,
       @Nullable Scheduler compressThreads,
@@ -198,12 +201,23 @@ final class OutgoingResources {
               try {
                 tracker.close();
               } finally {
-                XbzrleEncoder last = encoder;
-                if (last != null) {
-                  last.close();
-                }
+                closeRest();
               }
             })
         .subscribeOn(scanThread);
+  }
+
+  private void closeRest() {
+    PageSaver used = saver;
+    try {
+      if (used != null) {
+        used.close();
+      }
+    } finally {
+      XbzrleEncoder last = encoder;
+      if (last != null) {
+        last.close();
+      }
+    }
   }
 }

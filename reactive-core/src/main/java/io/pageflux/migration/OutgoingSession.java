@@ -27,6 +27,7 @@ final class OutgoingSession implements OutgoingControl.Target {
   final boolean controlled;
 
   final MigrationRun.EventSink events;
+  final RunningOutgoing running;
   final Scheduler timer = Schedulers.parallel();
 
   final OutgoingStatistics statistics;
@@ -36,14 +37,16 @@ final class OutgoingSession implements OutgoingControl.Target {
   private volatile String whereabouts = "";
   private volatile @Nullable OutgoingConversation conversation;
 
-  OutgoingSession(OutgoingSpec spec, Mono<Void> stop, MigrationRun.EventSink events) {
-    this(spec, stop, events, null);
+  OutgoingSession(
+      OutgoingSpec spec, Mono<Void> stop, MigrationRun.EventSink events, RunningOutgoing running) {
+    this(spec, stop, events, running, null);
   }
 
   OutgoingSession(
       OutgoingSpec spec,
       Mono<Void> stop,
       MigrationRun.EventSink events,
+      RunningOutgoing running,
       @Nullable OutgoingControl control) {
     this.spec = spec;
     this.controlled = control != null;
@@ -51,6 +54,7 @@ final class OutgoingSession implements OutgoingControl.Target {
     this.cancelled = Sinks.empty();
     this.stop = Mono.firstWithSignal(stop, cancelled.asMono());
     this.events = events;
+    this.running = running;
     this.statistics = new OutgoingStatistics(spec, now());
   }
 
@@ -100,10 +104,26 @@ final class OutgoingSession implements OutgoingControl.Target {
                 .subscribeOn(Schedulers.boundedElastic()),
             this::migrate,
             OutgoingResources::close)
+        .delayUntil(info -> releaseRam())
         .onErrorMap(this::withWhereabouts)
         .doOnError(this::failed)
         .doFinally(signal -> line.close())
         .doOnSubscribe(s -> status(MigrationStatus.SETUP));
+  }
+
+  /**
+   * After all: until the destination has said that it runs the guest, the source may have to; and
+   * what has ended well does not fail any more.
+   */
+  private Mono<Void> releaseRam() {
+    return spec.lifecycle().releaseRam()
+        ? Mono.fromCallable(() -> spec.memory().releasePages())
+            .subscribeOn(Schedulers.boundedElastic())
+            .map(bytes -> new MigrationEvent.RamReleased(bytes, null))
+            .onErrorResume(e -> Mono.just(new MigrationEvent.RamReleased(0, MigrationText.of(e))))
+            .doOnNext(events::emit)
+            .then()
+        : Mono.empty();
   }
 
   private Mono<MigrationInfo> migrate(OutgoingResources resources) {

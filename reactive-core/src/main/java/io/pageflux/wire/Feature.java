@@ -11,7 +11,9 @@ public enum Feature {
   /**
    * A relay: the stream of another protocol passes through, with only its pages taken out of it.
    */
-  RELAY(2);
+  RELAY(2),
+  /** The destination offers memory that the source may write to: pages of kind PLACED. */
+  SHARED_MEMORY(3);
 
   private final int bit;
 
