@@ -6,6 +6,7 @@ import io.pageflux.examples.cli.Console;
 import io.pageflux.examples.cli.Interruption;
 import io.pageflux.examples.cli.Logging;
 import io.pageflux.examples.cli.PagefluxCommand;
+import io.pageflux.examples.control.CtlCommand;
 import io.pageflux.examples.demo.DemoCommand;
 import io.pageflux.examples.demo.DemoDestination;
 import io.pageflux.examples.demo.DemoSource;
@@ -47,6 +48,7 @@ public final class Main {
             new DemoCommand(console),
             new SendCommand(console),
             new ReceiveCommand(console),
+            new CtlCommand(console),
             new InspectCommand(console),
             new RelayCommand(console),
             new QemuCaptureCommand(console),
