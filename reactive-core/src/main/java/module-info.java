@@ -20,6 +20,7 @@ module io.pageflux.core {
   exports io.pageflux.page;
   exports io.pageflux.prediction;
   exports io.pageflux.transport;
+  exports io.pageflux.transport.fault;
   exports io.pageflux.wire;
   exports io.pageflux.channel to
       io.pageflux.transports;

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.pageflux.MigrationException.Kind;
 import io.pageflux.transport.InMemoryTransport;
+import io.pageflux.transport.fault.Fault;
 import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
@@ -32,7 +33,7 @@ class DamagedStreamTest {
   @BeforeAll
   void record() {
     InMemoryTransport transport = InMemoryTransport.create();
-    FaultyTransport line = new FaultyTransport(transport.connector(), Fault.NONE, Fault.NONE);
+    TapedLine line = new TapedLine(transport.connector(), Fault.NONE, Fault.NONE);
     End[] ends = both(source.migrate(line.connector()), destination.receive(transport.acceptor()));
     assertThat(ends[0].error()).isNull();
     assertThat(ends[1].error()).isNull();

@@ -7,6 +7,8 @@ import io.pageflux.codec.XbzrleSpec;
 import io.pageflux.memory.GuestMemory;
 import io.pageflux.page.BatchGeometry;
 import io.pageflux.transport.InMemoryTransport;
+import io.pageflux.transport.fault.Fault;
+import io.pageflux.transport.fault.Place;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -59,7 +61,7 @@ class OneGuestTest {
     destination.close();
   }
 
-  private OutgoingSpec outgoing(FaultyTransport line) {
+  private OutgoingSpec outgoing(TapedLine line) {
     return OutgoingSpec.of(source, guest, line.connector())
         .withGeometry(new BatchGeometry(8, 32 << 10))
         .withSlabs(4)
@@ -74,10 +76,10 @@ class OneGuestTest {
   }
 
   /** A line to the destination of the next attempt, which nobody has waited at before. */
-  private FaultyTransport line(Fault there, Fault back) {
+  private TapedLine line(Fault there, Fault back) {
     transport.acceptor().dispose();
     transport = InMemoryTransport.create();
-    return new FaultyTransport(transport.connector(), there, back);
+    return new TapedLine(transport.connector(), there, back);
   }
 
   private record Ends(End out, End in) {}
@@ -93,14 +95,14 @@ class OneGuestTest {
     return new Ends(outEnd, end);
   }
 
-  private Ends migrate(FaultyTransport line, Duration peerTimeout) {
+  private Ends migrate(TapedLine line, Duration peerTimeout) {
     return migrate(
         OutgoingMigration.of(outgoing(line).withPeerTimeout(peerTimeout)).run(),
         IncomingMigration.of(incoming(newGuest).withPeerTimeout(peerTimeout)).run());
   }
 
   /** What must hold after any attempt; afterwards the guest runs at the source again. */
-  private void assertOneGuest(String what, FaultyTransport line, Ends ends) {
+  private void assertOneGuest(String what, TapedLine line, Ends ends) {
     boolean committed =
         WireBytes.records(line.there().bytes()).stream()
             .anyMatch(record -> record.type() == WireBytes.COMMIT);
@@ -132,7 +134,7 @@ class OneGuestTest {
 
   /** The guest moves over a good line, and stands still there: what it has written is all there. */
   private void assertStillMovable(String what) {
-    FaultyTransport good = line(Fault.NONE, Fault.NONE);
+    TapedLine good = line(Fault.NONE, Fault.NONE);
     Ends ends =
         migrate(
             OutgoingMigration.of(outgoing(good)).run(),
@@ -149,7 +151,7 @@ class OneGuestTest {
 
   /** Where the records of one migration end, in either direction. */
   private List<Long> boundaries(boolean back) {
-    FaultyTransport line = line(Fault.NONE, Fault.NONE);
+    TapedLine line = line(Fault.NONE, Fault.NONE);
     Ends ends = migrate(line, Duration.ofSeconds(5));
     assertOneGuest("without a fault", line, ends);
     assertThat(ends.out().error()).isNull();
@@ -159,7 +161,7 @@ class OneGuestTest {
 
   private void assertOneGuestWith(Fault there, Fault back) {
     String what = "there " + there + ", back " + back;
-    FaultyTransport line = line(there, back);
+    TapedLine line = line(there, back);
     Ends ends = migrate(line, Duration.ofSeconds(5));
     assertOneGuest(what, line, ends);
     assertStillMovable(what);
@@ -169,7 +171,7 @@ class OneGuestTest {
   void aLineThatBreaksAfterAnyRecordOfTheSource() {
     int records = boundaries(false).size();
     for (int n = 1; n <= records; n++) {
-      assertOneGuestWith(Fault.cutAfterBuffers(n), Fault.NONE);
+      assertOneGuestWith(Fault.cut(Place.afterBuffers(n)), Fault.NONE);
     }
   }
 
@@ -188,7 +190,7 @@ class OneGuestTest {
     Random random = new Random(seed);
     List<Long> there = boundaries(false);
     List<Long> back = boundaries(true);
-    List<Fault> faults = new ArrayList<>(List.of(Fault.endAfter(0), Fault.cutAfter(0)));
+    List<Fault> faults = new ArrayList<>(List.of(Fault.end(Place.START), Fault.cut(Place.START)));
     for (int i = 0; i < 20; i++) {
       long at = random.nextLong(there.getLast());
       faults.add(i % 2 == 0 ? Fault.endAfter(at) : Fault.flip(at));
@@ -196,7 +198,8 @@ class OneGuestTest {
     for (Fault fault : faults) {
       try {
         assertOneGuestWith(fault, Fault.NONE);
-        assertOneGuestWith(Fault.NONE, new Fault(fault.kind(), fault.at() % back.getLast()));
+        assertOneGuestWith(
+            Fault.NONE, fault.at(Place.afterBytes(fault.place().count() % back.getLast())));
       } catch (AssertionError e) {
         throw new AssertionError("with seed " + seed + ": " + e.getMessage(), e);
       }
@@ -207,14 +210,14 @@ class OneGuestTest {
   void aLineThatStalls() {
     Duration patience = Duration.ofMillis(150);
     Fault[][] faults = {
-      {Fault.stallBefore(WireBytes.ROUND_END), Fault.NONE},
-      {Fault.stallBefore(WireBytes.COMMIT), Fault.NONE},
-      {Fault.NONE, Fault.stallBefore(WireBytes.ROUND_ACK)},
-      {Fault.NONE, Fault.stallBefore(WireBytes.RUNNING)}
+      {Fault.stall(Place.beforeRecord(WireBytes.ROUND_END)), Fault.NONE},
+      {Fault.stall(Place.beforeRecord(WireBytes.COMMIT)), Fault.NONE},
+      {Fault.NONE, Fault.stall(Place.beforeRecord(WireBytes.ROUND_ACK))},
+      {Fault.NONE, Fault.stall(Place.beforeRecord(WireBytes.RUNNING))}
     };
     for (Fault[] fault : faults) {
       String what = "there " + fault[0] + ", back " + fault[1];
-      FaultyTransport line = line(fault[0], fault[1]);
+      TapedLine line = line(fault[0], fault[1]);
       Ends ends = migrate(line, patience);
       assertThat(ends.out().error()).isNotNull();
       // Who waits in vain says so, or hears it from the other side where it still can.
@@ -231,7 +234,7 @@ class OneGuestTest {
     Random random = new Random(seed);
     for (int i = 0; i < 60; i++) {
       String what = "seed " + seed + ", attempt " + i;
-      FaultyTransport line = line(Fault.NONE, Fault.NONE);
+      TapedLine line = line(Fault.NONE, Fault.NONE);
       Duration moment = Duration.ofNanos(random.nextLong(25_000_000));
       Mono<Void> stop = Mono.delay(moment, Schedulers.parallel()).then();
       OutgoingMigration out = OutgoingMigration.of(outgoing(line).withPeerTimeout(SOON));
