@@ -1,0 +1,172 @@
+package io.pageflux.examples.fault;
+
+import io.pageflux.codec.XbzrleSpec;
+import io.pageflux.convergence.ConvergenceLimits.AtLimit;
+import io.pageflux.examples.cli.Endpoint;
+import io.pageflux.examples.cli.Failures;
+import io.pageflux.examples.kv.KvGuest;
+import io.pageflux.examples.kv.KvLoad;
+import io.pageflux.memory.GuestMemory;
+import io.pageflux.migration.CompressionSpec;
+import io.pageflux.migration.MigrationEvent;
+import io.pageflux.migration.OutgoingMigration;
+import io.pageflux.migration.OutgoingSpec;
+import io.pageflux.page.BatchGeometry;
+import io.pageflux.transport.Connection;
+import io.pageflux.transport.Connector;
+import io.pageflux.transport.fault.FaultyTransport;
+import io.pageflux.transport.tcp.SocketTransport;
+import java.time.Duration;
+import java.util.concurrent.atomic.AtomicReference;
+import org.jspecify.annotations.Nullable;
+import reactor.core.Disposable;
+import reactor.core.publisher.Flux;
+import reactor.core.publisher.Mono;
+import reactor.core.publisher.Sinks;
+import reactor.core.scheduler.Schedulers;
+
+/** A source in this process: has the guest. */
+final class LocalSource implements Side.Source {
+
+  private final FaultRun run;
+  private final Mono<Void> stop;
+  private final GuestMemory memory;
+  private final KvGuest store;
+  private final WatchedGuest guest;
+
+  /**
+   * @param stop stops an attempt
+   */
+  LocalSource(FaultRun run, RunLock lock, Mono<Void> stop) {
+    this.run = run;
+    this.stop = stop;
+    this.memory = GuestMemory.builder().anonymous("ram", run.sizeBytes()).build();
+    this.store =
+        KvGuest.create(memory.block(0), new KvLoad(run.loadBytesPerSecond(), 2), run.number());
+    this.guest = new WatchedGuest(store, lock, () -> {});
+    resume();
+  }
+
+  /** {@return the guest's memory} */
+  GuestMemory memory() {
+    return memory;
+  }
+
+  boolean isRunning() {
+    return guest.isRunning();
+  }
+
+  @Override
+  public boolean isAlive() {
+    return true;
+  }
+
+  @Override
+  public Ending attempt(String address, boolean faulty) {
+    guest.refuse(faulty ? run.scenario() : Scenario.NOTHING);
+    AtomicReference<@Nullable Connection> made = new AtomicReference<>();
+    Connector real = SocketTransport.connector(Endpoint.parse(address).spec());
+    Connector noted = () -> real.connect().doOnNext(made::set);
+    Connector line =
+        faulty ? FaultyTransport.connector(noted, n -> run.plan(), Schedulers.parallel()) : noted;
+    Mono<Void> stopped =
+        faulty && run.scenario() == Scenario.STOP_SOURCE
+            ? Mono.firstWithSignal(stop, Mono.delay(run.moment()).then())
+            : stop;
+    Flux<MigrationEvent> events = OutgoingMigration.of(spec(line, faulty)).events(stopped);
+    Ending ending =
+        Cancelling.of(
+            events,
+            faulty && run.scenario() == Scenario.CANCEL_SOURCE ? run.moment() : null,
+            made::get);
+    return switch (ending.how()) {
+      case COMPLETED -> Ending.completed(guest.isRunning());
+      case FAILED ->
+          // Whoever cancels is told nothing: one who has not got the guest back looks there.
+          Ending.failed(
+              ending.message().equals(Cancelling.CANCELLED) && !guest.isRunning()
+                  ? "cancelled, and the guest stays paused here"
+                  : ending.message(),
+              guest.isRunning());
+      default -> ending;
+    };
+  }
+
+  private OutgoingSpec spec(Connector line, boolean faulty) {
+    OutgoingSpec spec =
+        OutgoingSpec.of(memory, guest, line)
+            .withGeometry(new BatchGeometry(16, 64 << 10))
+            .withSlabs(6)
+            .withXbzrle(run.xbzrle() ? XbzrleSpec.DEFAULT.withCacheBytes(1 << 20) : null)
+            .withCompression(run.compress() ? new CompressionSpec(1, 1) : null)
+            .withDowntimeLimit(Duration.ofMillis(20))
+            .withMaxRounds(6)
+            .withPeerTimeout(faulty ? FaultRun.PEER_TIMEOUT : Duration.ofSeconds(15));
+    return faulty && run.scenario() == Scenario.TIME_LIMIT
+        ? spec.withDowntimeLimit(Duration.ZERO)
+            .withTimeout(run.moment().dividedBy(4).plusNanos(1))
+            .withAtLimit(AtLimit.ABORT)
+        : spec;
+  }
+
+  @Override
+  public void resume() {
+    guest.resume().block();
+  }
+
+  @Override
+  public String verify() {
+    return guest.verify();
+  }
+
+  @Override
+  public void close() {
+    guest.stop();
+    memory.close();
+  }
+
+  /** Runs a migration to its end, or has somebody turn away from it. */
+  static final class Cancelling {
+
+    static final String CANCELLED = "cancelled";
+
+    private Cancelling() {}
+
+    /**
+     * @param after when somebody cancels; null if nobody does
+     * @param made the connection, once there is one
+     */
+    static Ending of(
+        Flux<MigrationEvent> events,
+        @Nullable Duration after,
+        java.util.function.Supplier<@Nullable Connection> made) {
+      Sinks.One<Ending> ended = Sinks.one();
+      Disposable running =
+          events.subscribe(
+              event -> {},
+              e -> ended.tryEmitValue(Ending.failed(Failures.describe(e), false)),
+              () -> ended.tryEmitValue(Ending.completed(false)));
+      if (after != null) {
+        Mono.delay(after)
+            .doOnNext(tick -> running.dispose())
+            // The guest is seen to before the connection is closed.
+            .then(Mono.defer(() -> closed(made.get())))
+            .subscribe(
+                v -> {},
+                e -> ended.tryEmitValue(Ending.hangs("cancelled, and still connected")),
+                () -> ended.tryEmitValue(Ending.failed(CANCELLED, false)));
+      }
+      try {
+        Ending ending = ended.asMono().block(LIMIT);
+        return ending == null ? Ending.hangs("no end") : ending;
+      } catch (IllegalStateException e) {
+        running.dispose();
+        return Ending.hangs("no end within " + LIMIT.toSeconds() + " s");
+      }
+    }
+
+    private static Mono<Void> closed(@Nullable Connection connection) {
+      return connection == null ? Mono.empty() : connection.onDispose().timeout(LIMIT);
+    }
+  }
+}

@@ -1,0 +1,49 @@
+package io.pageflux.examples.fault;
+
+import java.time.Duration;
+
+/** One side of a run, in this process or in another. */
+interface Side extends AutoCloseable {
+
+  /** So long that only a hang reaches it. */
+  Duration LIMIT = Duration.ofSeconds(40);
+
+  /** {@return whether it is there} A process may have died. */
+  boolean isAlive();
+
+  /** Looks at every page. {@return what is wrong, or nothing} */
+  String verify();
+
+  @Override
+  void close();
+
+  /** Where the guest is from. */
+  interface Source extends Side {
+    /**
+     * Migrates to an address.
+     *
+     * @param faulty whether what is to happen in this run happens
+     */
+    Ending attempt(String address, boolean faulty);
+
+    /** Lets the guest go on, as a person does. */
+    void resume();
+  }
+
+  /** Where the guest is going. */
+  interface Destination extends Side {
+    /**
+     * Begins to wait for the source.
+     *
+     * @param faulty whether what is to happen in this run happens
+     * @return the address; empty if it has died
+     */
+    String listen(boolean faulty);
+
+    /** Waits no longer if the source has not come. */
+    void stopIfNobodyCame();
+
+    /** {@return how it ended} */
+    Ending await();
+  }
+}
