@@ -147,6 +147,7 @@ final class IncomingStatistics {
         null,
         new CompressionStatistics(batches, rawBatches, payloadBytes, storedBytes),
         placement,
+        null,
         "",
         rounds,
         List.of(),

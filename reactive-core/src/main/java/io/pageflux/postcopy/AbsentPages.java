@@ -125,16 +125,13 @@ public final class AbsentPages {
   }
 
   /**
-   * Says that pages are absent: what is in their place is out of date, or nothing. Before the guest
-   * runs.
+   * Says that pages are absent: what is in their place is out of date, or nothing. Before others
+   * know of this state.
    *
    * @return how many of them were not said to be absent before
    */
   public long discard(int block, long from, long to) {
-    long n = 0;
-    for (long page = from; page < to; page++) {
-      n += map.remove(block, page) ? 1 : 0;
-    }
+    long n = map.remove(block, from, to);
     missing.addAndGet(n);
     return n;
   }

@@ -5,6 +5,8 @@ import io.pageflux.MigrationException.Kind;
 import io.pageflux.memory.MemoryPages;
 import io.pageflux.memory.PageSet;
 import io.pageflux.memory.RamLayout;
+import java.util.Arrays;
+import java.util.function.IntUnaryOperator;
 
 /**
  * The pages that a post-copy's source has yet to send: pushed in the background from a cursor on, or
@@ -24,6 +26,8 @@ public final class OwedPages {
   private final MemoryPages absent;
   private final MemoryPages requested;
   private long left;
+  private long picked;
+  private long taken;
   private int cursorBlock;
   private long cursorPage;
 
@@ -44,6 +48,16 @@ public final class OwedPages {
   /** {@return how many pages have not been given out} */
   public synchronized long left() {
     return left;
+  }
+
+  /** {@return how many pages were given to the background} */
+  public synchronized long picked() {
+    return picked;
+  }
+
+  /** {@return how many pages were given out because they were asked for} */
+  public synchronized long taken() {
+    return taken;
   }
 
   /**
@@ -90,6 +104,7 @@ public final class OwedPages {
       return false;
     }
     left--;
+    taken++;
     return true;
   }
 
@@ -104,25 +119,26 @@ public final class OwedPages {
   /**
    * Takes the next pages for the background.
    *
-   * @param mostPages how many at the most
+   * @param mostPages how many at the most, of a block
    * @return the pages; none if nothing is left
    */
-  public synchronized Picked pick(int mostPages) {
+  public synchronized Picked pick(IntUnaryOperator mostPages) {
     long page = next();
     if (page < 0) {
       return new Picked(0, new long[0]);
     }
     PageSet set = owed.of(cursorBlock);
-    long[] found = new long[mostPages];
+    long[] found = new long[mostPages.applyAsInt(cursorBlock)];
     int n = 0;
-    while (page >= 0 && n < mostPages) {
+    while (page >= 0 && n < found.length) {
       set.remove(page);
       found[n++] = page;
       page = set.nextSet(page + 1);
     }
     left -= n;
+    picked += n;
     cursorPage = found[n - 1] + 1;
-    return new Picked(cursorBlock, java.util.Arrays.copyOf(found, n));
+    return new Picked(cursorBlock, Arrays.copyOf(found, n));
   }
 
   /** The next page from the cursor on, whose block becomes the cursor's; -1 if there is none. */

@@ -76,13 +76,13 @@ public final class PostcopyMemory {
   }
 
   /**
-   * For a migration: from here on pages may be absent, as the returned state says, until it is
-   * {@linkplain #ended ended}.
+   * For a migration: from here on pages are absent as a state says, until it is {@linkplain #ended
+   * ended}.
+   *
+   * @param state made for this memory
    */
-  public AbsentPages begin() {
-    AbsentPages made = new AbsentPages(memory, spec);
-    absent = made;
-    return made;
+  public void begin(AbsentPages state) {
+    absent = Objects.requireNonNull(state, "state");
   }
 
   /** For a migration: every page is here, or none is waited for by this state any more. */

@@ -44,6 +44,9 @@ public final class PresenceMap {
 
   private static final int PAGES_PER_WORD_SHIFT = 5;
   private static final long PAGES_PER_WORD_MASK = 31;
+  /** The lower one of each page's bits: set alone, the page is absent. */
+  private static final long LOW_BITS = 0x5555_5555_5555_5555L;
+
   private static final VarHandle WORDS = MethodHandles.arrayElementVarHandle(long[].class);
 
   private final long[][] words;
@@ -101,10 +104,31 @@ public final class PresenceMap {
     }
   }
 
-  /** Says that a page is not there. {@return whether it was present} Before anybody uses it. */
-  public boolean remove(int block, long page) {
-    check(block, page);
-    return change(block, page, PRESENT, ABSENT);
+  /**
+   * Says that pages are not there. To be called by one thread, before others have this map.
+   *
+   * @param from the first page
+   * @param to behind the last one
+   * @return how many of them were present
+   */
+  public long remove(int block, long from, long to) {
+    if (from < 0 || from > to || to > pageCounts[block]) {
+      throw new IndexOutOfBoundsException(
+          "pages %d to %d of a block of %d".formatted(from, to, pageCounts[block]));
+    }
+    long removed = 0;
+    long[] in = words[block];
+    for (long page = from; page < to; ) {
+      long end = Math.min(to, (page | PAGES_PER_WORD_MASK) + 1);
+      long mask = -1L >>> Long.SIZE - 2 * (int) (end - page) << shift(page);
+      long before = in[word(page)] & mask;
+      // A page whose two bits are 0 is present.
+      long taken = (before | before >>> 1) & LOW_BITS;
+      removed += end - page - Long.bitCount(taken);
+      in[word(page)] = in[word(page)] & ~mask | LOW_BITS & mask;
+      page = end;
+    }
+    return removed;
   }
 
   /** Notes that a page is asked for. {@return whether it was absent, so that the caller is to ask} */
