@@ -668,6 +668,9 @@ final class OutgoingConversation {
                   Mono.fromRunnable(
                       () -> migration.add("; and it stays paused: " + MigrationText.of(e))));
     }
+    if (handOver.isTaken() && inPostcopy) {
+      migration.failedInPostcopy();
+    }
     migration.add(
         handOver.isTaken() && inPostcopy
             ? "; the guest runs at the destination, which may lack pages that are only here: keep"
