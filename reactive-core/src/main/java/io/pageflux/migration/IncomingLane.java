@@ -86,8 +86,8 @@ final class IncomingLane {
             .hide()
             .<Connection>flatMap(Acceptor::accept)
             .repeat()
-            .doOnDiscard(Connection.class, Connection::dispose)
             .flatMap(this::greet, GREETERS, 1)
+            .doOnDiscard(Connection.class, Connection::dispose)
             .subscribe(v -> {}, this::notAccepted));
   }
 
@@ -169,7 +169,8 @@ final class IncomingLane {
                           ? candidate.channel.finish(true)
                           : candidate.channel.hangUp(
                               failure == null ? MigrationRun.cancelled() : failure,
-                              failure == null || !failure.isFromPeer()))
+                              // Those who were still greeting need no farewell.
+                              candidate == lane && failure != null && !failure.isFromPeer()))
               .then(pool.closeWhenIdle());
         });
   }
@@ -260,10 +261,12 @@ final class IncomingLane {
               theirs.channel(),
               theirs.channels(),
               WireLimits.SOFTWARE);
+      boolean awaited = theirs.session().equals(session) && theirs.channel() == 1;
+      boolean first = awaited && choose();
+      // Chosen before the source can know: it goes on at once when it hears our HELLO.
       channel.say(ours);
       Negotiation.of(ours, theirs);
-      boolean first;
-      if (!theirs.session().equals(session) || theirs.channel() != 1) {
+      if (!awaited) {
         throw MigrationException.of(
             Kind.PROTOCOL,
             "another migration's connection for requested pages is awaited here, but %s opened channel"
@@ -271,21 +274,25 @@ final class IncomingLane {
                 + " %d of %d of session %s"
                     .formatted(theirs.channel(), theirs.channels(), theirs.session()));
       }
-      synchronized (IncomingLane.this) {
-        first = chosen == null && !closed;
-        if (first) {
-          chosen = this;
-        }
-      }
       if (!first) {
         throw MigrationException.of(
             Kind.PROTOCOL, "the connection for requested pages was opened twice");
       }
-      channel.expectPages(layout, pool, 0);
       watches.add(channel.watchPeer().subscribe(v -> {}, this::failed));
       watches.add(channel.keepAlive().subscribe(v -> {}, this::failed));
       accepting.dispose(); // Nobody else is awaited.
       greeting.tryEmitEmpty();
+    }
+
+    private boolean choose() {
+      synchronized (IncomingLane.this) {
+        if (chosen != null || closed) {
+          return false;
+        }
+        channel.expectPages(layout, pool, 0);
+        chosen = this;
+        return true;
+      }
     }
 
     /** Tells somebody that he is not awaited. The others go on. */

@@ -284,6 +284,14 @@ final class IncomingPostcopy {
     return new WireRecord.PostcopyComplete(absentPages);
   }
 
+  /** The source is lost. Who waits for pages learns of it at once, or goes on waiting. */
+  void lost(MigrationException reason) {
+    AbsentPages pages = absent;
+    if (pages != null) {
+      pages.disconnect(reason);
+    }
+  }
+
   /**
    * Closes the lane. Who waits for pages learns of a failure, or goes on waiting.
    *

@@ -54,7 +54,7 @@ final class IncomingSession {
    * After so many bytes of pushed pages the source is told: less than its window, which is 1 MiB at
    * the least.
    */
-  private static final long PUSH_ACKNOWLEDGED_BYTES = 256 << 10;
+  static final long PUSH_ACKNOWLEDGED_BYTES = 256 << 10;
 
   /** What the source may say next. */
   private enum Phase {
@@ -272,6 +272,10 @@ final class IncomingSession {
     private void end(Throwable e) {
       MigrationException reason = MigrationException.ofAny(e);
       boolean tooLate = reason.kind() == Kind.CANCELLED && !reason.isFromPeer();
+      IncomingPostcopy used = postcopy;
+      if (!tooLate && switched && !complete && used != null) {
+        used.lost(reason); // Also while the guest is being started, which may be what waits.
+      }
       if (!tooLate) {
         broken = reason; // In this order with the phase: who starts the guest looks the other way.
       }

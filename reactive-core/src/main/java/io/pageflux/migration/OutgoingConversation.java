@@ -226,6 +226,7 @@ final class OutgoingConversation {
 
   MigrationInfo info() {
     statistics.transferred(position());
+    statistics.requests(postcopy.requests());
     return statistics.info(now(), resources::counters);
   }
 
@@ -620,9 +621,7 @@ final class OutgoingConversation {
 
   private void completed() {
     long now = now();
-    if (switchedToPostcopy()) {
-      statistics.requests(postcopy.requests());
-    } else {
+    if (!switchedToPostcopy()) {
       statistics.resumed(now);
     }
     statistics.transferred(position());

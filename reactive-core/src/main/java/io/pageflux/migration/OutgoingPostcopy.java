@@ -38,6 +38,12 @@ import reactor.core.scheduler.Scheduler;
  */
 final class OutgoingPostcopy {
 
+  /** What is pushed at a limited bandwidth takes this part of a second at the most, */
+  private static final int WINDOWS_PER_SECOND = 50;
+
+  /** but twice what the destination takes before it says so, at the least. */
+  private static final long LEAST_WINDOW_BYTES = 2 * IncomingSession.PUSH_ACKNOWLEDGED_BYTES;
+
   private final OutgoingSpec spec;
   private final GuestMemory memory;
   private final OutgoingResources resources;
@@ -66,9 +72,17 @@ final class OutgoingPostcopy {
     this.session = session;
     this.timer = timer;
     this.onFailure = onFailure;
+    this.window = new PushWindow(windowBytes(spec));
+  }
+
+  /** With a limit of the bandwidth a page of the window waits for what is before it that much longer. */
+  private static long windowBytes(OutgoingSpec spec) {
     OutgoingPostcopySpec postcopy = spec.lifecycle().postcopy();
-    this.window =
-        new PushWindow(postcopy == null ? Long.MAX_VALUE : postcopy.pushWindowBytes());
+    long most =
+        postcopy == null ? OutgoingPostcopySpec.MIN_PUSH_WINDOW_BYTES : postcopy.pushWindowBytes();
+    return spec.maxBandwidth() == 0
+        ? most
+        : Math.clamp(spec.maxBandwidth() / WINDOWS_PER_SECOND, LEAST_WINDOW_BYTES, most);
   }
 
   /** The destination says what it is like. {@return false if it has said so before} */

@@ -43,7 +43,7 @@ public final class LatencyHistogram {
       return index;
     }
     int shift = index / SUBS - 1;
-    return (long) (SUBS + index % SUBS + 1 << shift) - 1;
+    return ((long) (SUBS + index % SUBS + 1) << shift) - 1;
   }
 
   /** {@return how many were counted} */

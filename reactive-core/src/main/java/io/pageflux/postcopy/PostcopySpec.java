@@ -8,13 +8,13 @@ import java.util.Objects;
  *
  * @param fetchTimeout how long one access waits for its pages; zero for as long as it takes
  * @param onSourceLost what becomes of those who wait when the source is lost
- * @param maxRequests how many pages are asked for at a time, 1 to 65,536; who needs others waits for
- *     their turn
+ * @param maxRequests how many pages are asked for at a time, 1 to 512; who needs others waits for their
+ *     turn
  */
 public record PostcopySpec(Duration fetchTimeout, SourceLost onSourceLost, int maxRequests) {
 
   /** The most pages that may be asked for at a time. */
-  public static final int MAX_REQUESTS = 1 << 16;
+  public static final int MAX_REQUESTS = 512;
 
   /** 30 s, an error when the source is lost, 256 requests at a time. */
   public static final PostcopySpec DEFAULT =

@@ -156,7 +156,17 @@ final class Streams {
             77,
             List.of(
                 new WireRecord.Offer.Block(0, 5, new UUID(3, 4)),
-                new WireRecord.Offer.Block(1, 0, new UUID(5, 6)))));
+                new WireRecord.Offer.Block(1, 0, new UUID(5, 6)))))
+        .add(new WireRecord.PostcopyAdvise(4096, 256))
+        .add(new WireRecord.PostcopyListen())
+        .add(
+            new WireRecord.Discard(
+                1,
+                List.of(new WireRecord.Discard.Run(0, 3), new WireRecord.Discard.Run(5, 1L << 40))))
+        .add(new WireRecord.PostcopyBegin(13, 4, 3))
+        .add(new WireRecord.PageRequest(1, 7, 2))
+        .add(new WireRecord.PostcopyEnd(3, 1))
+        .add(new WireRecord.PostcopyComplete(4));
   }
 
   /** A record with right checksums, whatever its body is. */

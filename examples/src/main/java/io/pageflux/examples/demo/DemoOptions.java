@@ -1,8 +1,10 @@
 package io.pageflux.examples.demo;
 
 import io.pageflux.convergence.ConvergenceLimits;
+import io.pageflux.convergence.ConvergenceDecision;
 import io.pageflux.convergence.ConvergencePolicy;
 import io.pageflux.convergence.LimitPolicy;
+import io.pageflux.convergence.PostcopyPolicy;
 import io.pageflux.examples.cli.ByteRate;
 import io.pageflux.examples.cli.ByteSize;
 import io.pageflux.examples.cli.CliException;
@@ -114,6 +116,22 @@ final class DemoOptions {
               + " machine; the stream says which.")
   private boolean sharedMemory;
 
+  @Option(
+      names = "--postcopy",
+      description =
+          "Let the guest go on at the destination before all of its memory is there, when"
+              + " --postcopy-after says; the limits of downtime and rounds have no meaning then.")
+  private boolean postcopy;
+
+  @Option(
+      names = "--postcopy-after",
+      paramLabel = "ROUNDS",
+      defaultValue = "1",
+      description =
+          "With --postcopy, how many rounds are sent before: 0 for a second, at the most, of the"
+              + " first one (${DEFAULT-VALUE}).")
+  private int postcopyAfter;
+
   @Mixin private ConvergenceOptions convergence = new ConvergenceOptions();
 
   @Option(
@@ -154,6 +172,10 @@ final class DemoOptions {
         : xbzrleCache.bytes();
   }
 
+  boolean postcopy() {
+    return postcopy;
+  }
+
   boolean sharedMemory() {
     return sharedMemory;
   }
@@ -173,11 +195,19 @@ final class DemoOptions {
 
   /** Nobody's guest is throttled who has not asked for it. */
   ConvergencePolicy.Maker policy() {
+    if (postcopy) {
+      return PostcopyPolicy.after(
+          limits -> figures -> new ConvergenceDecision.Wait("post-copy was asked for"),
+          postcopyAfter,
+          postcopyAfter == 0 ? Duration.ZERO : timeout);
+    }
     return convergence.policyOr(LimitPolicy::new);
   }
 
   String policyText() {
-    return convergence.text();
+    return postcopy
+        ? "post-copy after %d rounds".formatted(postcopyAfter)
+        : convergence.text();
   }
 
   Duration runAfter() {
@@ -200,6 +230,12 @@ final class DemoOptions {
       throw usage("--workers must be 1 to 64, but it was " + workers);
     }
     convergence.requireSense();
+    if (postcopyAfter < 0) {
+      throw usage("--postcopy-after must be 0 or more, but it was " + postcopyAfter);
+    }
+    if (postcopy && convergence.isGiven()) {
+      throw usage("--postcopy does without --intent and --auto-converge");
+    }
     if (timeout.isZero()) {
       throw usage("--timeout must be more than 0");
     }
@@ -232,6 +268,9 @@ final class DemoOptions {
             "--timeout=" + timeout.toNanos() / 1000 + "us",
             "--on-limit=" + onLimit,
             "--run-after=" + runAfter.toNanos() / 1000 + "us"));
+    if (postcopy) {
+      arguments.addAll(List.of("--postcopy", "--postcopy-after=" + postcopyAfter));
+    }
     if (sharedMemory) {
       arguments.add("--shared-memory");
     }

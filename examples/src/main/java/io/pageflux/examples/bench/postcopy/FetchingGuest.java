@@ -18,29 +18,26 @@ final class FetchingGuest implements Guest {
   private final PostcopyMemory memory;
   private final long[] nanos;
   private final long seed;
-  private final boolean needsAll;
+  private final boolean beforeItRuns;
   private volatile int fetched;
   private volatile @Nullable Throwable failure;
   private final Thread thread = Thread.ofPlatform().name("guest").daemon().unstarted(this::work);
 
   /**
    * @param most how many pages it needs at the most
-   * @param needsAll whether it needs all other pages, too, after that
+   * @param beforeItRuns whether it needs them before it says that it runs, and so before others are
+   *     pushed
    */
-  FetchingGuest(PostcopyMemory memory, int most, boolean needsAll, long seed) {
+  FetchingGuest(PostcopyMemory memory, int most, boolean beforeItRuns, long seed) {
     this.memory = memory;
     this.nanos = new long[most];
-    this.needsAll = needsAll;
+    this.beforeItRuns = beforeItRuns;
     this.seed = seed;
   }
 
   private void work() {
     try {
       fetchAtRandom();
-      RamBlock block = memory.memory().block(0);
-      if (needsAll) {
-        memory.require(0, 0, block.sizeBytes());
-      }
     } catch (RuntimeException | Error e) {
       failure = e;
     }
@@ -72,7 +69,15 @@ final class FetchingGuest implements Guest {
 
   @Override
   public Mono<Void> resume() {
-    return Mono.fromRunnable(thread::start);
+    return Mono.fromCallable(
+            () -> {
+              thread.start();
+              if (beforeItRuns) {
+                thread.join();
+              }
+              return true;
+            })
+        .then();
   }
 
   /** {@return how long each page took, when the guest has ended} */

@@ -47,9 +47,6 @@ public final class PostcopyBenchCommand implements Callable<Integer> {
   private static final long IDLE_BYTES = 32 << 20;
   private static final int IDLE_FETCHES = 2000;
 
-  /** As good as nothing. */
-  private static final long IDLE_BYTES_PER_SECOND = 1 << 20;
-
   private final Console console;
 
   @Option(
@@ -86,11 +83,11 @@ public final class PostcopyBenchCommand implements Callable<Integer> {
     long[] idle = {};
     long[] busy = {};
     double pushed = 0;
-    run(IDLE_BYTES, IDLE_BYTES_PER_SECOND, IDLE_FETCHES, true, 1); // warms up
-    run(size.bytes(), 0, 1 << 20, false, 2);
+    run(IDLE_BYTES, IDLE_FETCHES, true, 1); // warms up
+    run(size.bytes(), 1 << 20, false, 2);
     for (int i = 0; i < repeat; i++) {
-      Run quiet = run(IDLE_BYTES, IDLE_BYTES_PER_SECOND, IDLE_FETCHES, true, 10 + i);
-      Run loud = run(size.bytes(), 0, 1 << 20, false, 20 + i);
+      Run quiet = run(IDLE_BYTES, IDLE_FETCHES, true, 10 + i);
+      Run loud = run(size.bytes(), 1 << 20, false, 20 + i);
       idle = concat(idle, quiet.nanos());
       busy = concat(busy, loud.nanos());
       pushed += loud.figures().postcopyBytes() / loud.seconds() / repeat;
@@ -144,7 +141,7 @@ public final class PostcopyBenchCommand implements Callable<Integer> {
     return sorted[(int) Math.min(sorted.length - 1, Math.ceil(part * sorted.length) - 1)] / 1e3;
   }
 
-  private Run run(long bytes, long bytesPerSecond, int fetches, boolean needsAll, long seed)
+  private Run run(long bytes, int fetches, boolean idle, long seed)
       throws InterruptedException {
     TcpAcceptor acceptor =
         Objects.requireNonNull(TcpTransport.listen(TcpSpec.loopback(0)).block(LIMIT));
@@ -153,7 +150,7 @@ public final class PostcopyBenchCommand implements Callable<Integer> {
       fill(source, seed);
       fill(destination, seed + 1); // so that no page is fresh
       PostcopyMemory absentBy = PostcopyMemory.of(destination);
-      FetchingGuest guest = new FetchingGuest(absentBy, fetches, needsAll, seed);
+      FetchingGuest guest = new FetchingGuest(absentBy, fetches, idle, seed);
       OutgoingMigration out =
           OutgoingMigration.of(
               OutgoingSpec.of(
@@ -163,7 +160,6 @@ public final class PostcopyBenchCommand implements Callable<Integer> {
                   .withTracker(ReportedWrites::new)
                   .withXbzrle(null)
                   .withCompression(null)
-                  .withMaxBandwidth(bytesPerSecond)
                   .withPostcopy(new OutgoingPostcopySpec(Math.toIntExact(window.bytes()))));
       long[] began = new long[1];
       Mono<MigrationInfo> outgoing =
