@@ -51,15 +51,18 @@ class HostilePostcopyDestinationTest {
         () ->
             Mono.<Connection>fromSupplier(
                 () -> connections.getAndIncrement() == 0 ? main(script) : lane(script));
+    return migrate(connector);
+  }
+
+  private End migrate(Connector connector) {
     return End.of(
-        OutgoingMigration.of(
-                guest
-                    .outgoing(connector)
-                    .withPostcopy(OutgoingPostcopySpec.DEFAULT)
-                    .withMaxRounds(9)
-                    .withPeerTimeout(Duration.ofSeconds(3))
-                    .withPolicy(PostcopyPolicy.after(LimitPolicy::new, 1, Duration.ofHours(1))))
-            .run());
+        guest.migrate(
+            guest
+                .outgoing(connector)
+                .withPostcopy(OutgoingPostcopySpec.DEFAULT)
+                .withMaxRounds(9)
+                .withPeerTimeout(Duration.ofSeconds(3))
+                .withPolicy(PostcopyPolicy.after(LimitPolicy::new, 1, Duration.ofHours(1)))));
   }
 
   private ScriptedPeer main(Script script) {
@@ -221,34 +224,9 @@ class HostilePostcopyDestinationTest {
     // absent.
     WireRecord[] requests = new WireRecord[1000];
     java.util.Arrays.fill(requests, new WireRecord.PageRequest(0, 1, 1));
-    End end =
-        End.of(
-            guest.migrate(
-                guest
-                    .outgoing(connector(requests))
-                    .withPostcopy(OutgoingPostcopySpec.DEFAULT)
-                    .withMaxRounds(9)
-                    .withPolicy(
-                        PostcopyPolicy.after(LimitPolicy::new, 1, Duration.ofHours(1)))));
+    End end = requesting(requests);
     assertThat(end.failure().kind()).isEqualTo(Kind.PROTOCOL);
     assertThat(end.message()).contains("the destination requests page 1 of block 0 a second time");
-  }
-
-  private Connector connector(WireRecord... requests) {
-    AtomicInteger connections = new AtomicInteger();
-    ScriptedPeer[] lane = new ScriptedPeer[1];
-    Script script =
-        new Script(
-            proper(
-                (peer, type) -> {
-                  if (type == POSTCOPY_BEGIN) {
-                    lane[0].say(requests);
-                  }
-                }),
-            (peer, type) -> lane[0] = peer);
-    return () ->
-        Mono.<Connection>fromSupplier(
-            () -> connections.getAndIncrement() == 0 ? main(script) : lane(script));
   }
 
   @Test
@@ -294,16 +272,7 @@ class HostilePostcopyDestinationTest {
                     connections.getAndIncrement() == 0
                         ? main(new Script(NOTHING, NOTHING))
                         : stranger);
-    End end =
-        End.of(
-            OutgoingMigration.of(
-                    guest
-                        .outgoing(connector)
-                        .withPostcopy(OutgoingPostcopySpec.DEFAULT)
-                        .withMaxRounds(9)
-                        .withPolicy(
-                            PostcopyPolicy.after(LimitPolicy::new, 1, Duration.ofHours(1))))
-                .run());
+    End end = migrate(connector);
     assertRefused(end, "was answered for channel 1 of session", true);
     assertThat(guest.pauses).hasValue(0);
   }

@@ -292,6 +292,7 @@ class PostcopyMigrationTest {
       // It has come upon nothing wrong: it goes as far as its memory is there.
       assertThat(guest.running).as(what).isFalse();
       if (ends.in().error() != null && ends.in().message().contains("the guest runs here")) {
+        newGuest.stop();
         AbsentPages absent = Objects.requireNonNull(absentBy.absent());
         assertThat(absent.lost()).as(what).isNotNull();
         assertThat(absent.waitedFor()).as(what).isZero();

@@ -49,10 +49,9 @@ final class VersionedGuest implements Guest {
   void fill() {
     for (RamBlock block : memory.memory().blocks()) {
       for (int page = 0; page < block.pageCount(); page++) {
-        if (page % 4 != 3) { // others stay zero until they are written
-          truth.versions[block.index()][page] = 1;
-          write(block, page, 1);
-        }
+        int version = page % 4 == 3 ? 0 : 1;
+        truth.versions[block.index()][page] = version;
+        write(block, page, version);
       }
     }
   }
