@@ -11,7 +11,9 @@ public enum Feature {
   /**
    * A relay: the stream of another protocol passes through, with only its pages taken out of it.
    */
-  RELAY(2);
+  RELAY(2),
+  /** Continuous checkpoints: after the device state there may come another round. */
+  CHECKPOINTS(4);
 
   private final int bit;
 
