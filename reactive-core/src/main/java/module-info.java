@@ -19,8 +19,11 @@ module io.pageflux.core {
   exports io.pageflux.migration;
   exports io.pageflux.operator;
   exports io.pageflux.page;
+  exports io.pageflux.prediction;
   exports io.pageflux.transport;
   exports io.pageflux.wire;
   exports io.pageflux.channel to
+      io.pageflux.transports;
+  exports io.pageflux.internal to
       io.pageflux.transports;
 }

@@ -6,11 +6,14 @@ import io.pageflux.examples.cli.Console;
 import io.pageflux.examples.cli.Interruption;
 import io.pageflux.examples.cli.Logging;
 import io.pageflux.examples.cli.PagefluxCommand;
+import io.pageflux.examples.control.CtlCommand;
 import io.pageflux.examples.demo.DemoCommand;
 import io.pageflux.examples.demo.DemoDestination;
 import io.pageflux.examples.demo.DemoSource;
 import io.pageflux.examples.image.ReceiveCommand;
 import io.pageflux.examples.image.SendCommand;
+import io.pageflux.examples.predict.PredictBenchCommand;
+import io.pageflux.examples.predict.PredictCommand;
 import io.pageflux.examples.qemu.QemuCaptureCommand;
 import io.pageflux.examples.qemu.QemuInspectCommand;
 import io.pageflux.examples.qemu.QemuMigrateCommand;
@@ -45,6 +48,7 @@ public final class Main {
             new DemoCommand(console),
             new SendCommand(console),
             new ReceiveCommand(console),
+            new CtlCommand(console),
             new InspectCommand(console),
             new RelayCommand(console),
             new QemuCaptureCommand(console),
@@ -53,6 +57,8 @@ public final class Main {
             new QmpCommand(console),
             new BenchCommand(console),
             new QemuBenchCommand(console),
+            new PredictCommand(console),
+            new PredictBenchCommand(console),
             new DemoSource(console),
             new DemoDestination(console)),
         args);

@@ -44,6 +44,30 @@ class DemoEndToEndTest {
     assertThat(json.path("verification").path("updates").asLong()).isPositive();
   }
 
+  @Test
+  void theSourceMayWriteToTheDestinationsMemoryItself(@TempDir Path folder) throws Exception {
+    Path report = folder.resolve("report.json");
+    Cli.Result result =
+        Cli.run(
+            "demo",
+            "--size=64m",
+            "--dirty-rate=20m",
+            "--run-after=100ms",
+            "--shared-memory",
+            "--json=" + report);
+
+    assertThat(result.messages()).isEmpty();
+    assertThat(result.exitCode()).isZero();
+    assertThat(result.stdout())
+        .contains("in memory that both sides share")
+        .doesNotContain("not placed")
+        .contains("every one is sound, recent and in its place");
+    JsonNode json = new ObjectMapper().readTree(Files.readString(report));
+    long placed = json.path("placement").path("pages").asLong();
+    assertThat(placed).isPositive().isEqualTo(json.path("ram").path("normal").asLong());
+    assertThat(json.path("placement").path("bytes").asLong()).isEqualTo(placed * 4096);
+  }
+
   @ParameterizedTest
   @ValueSource(strings = {"none", "xbzrle", "zstd:3"})
   void everyCodecWillDo(String codec, @TempDir Path folder) throws Exception {

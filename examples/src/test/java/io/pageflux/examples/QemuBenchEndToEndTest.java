@@ -63,6 +63,7 @@ class QemuBenchEndToEndTest {
     assertThat(means).contains("QEMU, defaults", "relays, warm", "relays, cold");
     for (JsonNode result : results) {
       JsonNode move = result.path("migrations").path(0);
+      assertThat(move.path("arrived").asDouble()).as("%s", result).isPositive();
       assertThat(move.path("total-time").asDouble()).as("%s", result).isPositive();
       assertThat(move.path("silence").asDouble()).as("%s", result).isPositive();
       assertThat(move.path("wire-bytes").asDouble()).as("%s", result).isGreaterThan(5e6);

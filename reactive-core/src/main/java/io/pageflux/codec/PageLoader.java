@@ -73,6 +73,9 @@ public final class PageLoader {
         MemorySegment.copy(
             batch.slab(), offset, block.segment(), block.pageOffset(batch.page(i)), bytes);
         offset += bytes;
+      } else if (batch.kind(i) == PageKind.PLACED) {
+        // It is there. From here on it may be other than zero.
+        pages.addRange(batch.page(i), batch.page(i) + (end - i));
       } else {
         for (long page = batch.page(i); page < batch.page(i) + (end - i); page++) {
           untouched += makeZero(block, page, pages) ? 0 : 1;

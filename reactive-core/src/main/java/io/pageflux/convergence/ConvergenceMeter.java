@@ -65,6 +65,7 @@ public final class ConvergenceMeter {
   private long answerNanos = Long.MAX_VALUE;
   private long collectNanos;
   private long collectedNanos;
+  private long idleNanos;
   private long dirtyPages;
 
   private long periodNanos;
@@ -138,6 +139,19 @@ public final class ConvergenceMeter {
     roundPages = 0;
   }
 
+  /**
+   * The migration goes on after a time that the clock does not show, in which nothing was to be
+   * sent and the guest wrote. What arrived in it, of what was on its way, says nothing of a link.
+   *
+   * @param counters as they are at the end of it
+   * @param idle how long it was
+   */
+  public void idled(Counters counters, long idle, long nowNanos) {
+    idleNanos += idle;
+    last = counters;
+    lastNanos = nowNanos;
+  }
+
   private void learnCost(Counters counters) {
     cost.add(
         counters.contentPages() - lastSentContent,
@@ -176,9 +190,12 @@ public final class ConvergenceMeter {
   public void collected(long found, long dirty, long tookNanos, long nowNanos) {
     dirtyPages = dirty;
     collectNanos = tookNanos;
-    dirtying.add(found, nowNanos - collectedNanos);
+    long sentNanos = nowNanos - collectedNanos;
+    long wroteNanos = sentNanos + idleNanos;
+    dirtying.add(found, wroteNanos);
     collectedNanos = nowNanos;
-    periodDirtied += found;
+    // A period compares what was dirtied with what was sent, so it takes the same time of both.
+    periodDirtied += idleNanos == 0 ? found : Math.round(found * ((double) sentNanos / wroteNanos));
     long length = nowNanos - periodNanos;
     if (length >= PERIOD.toNanos()) {
       period =
@@ -192,9 +209,10 @@ public final class ConvergenceMeter {
       periodDirtied = 0;
       periodAcknowledged = 0;
     }
-    if (!inRound) {
+    if (!inRound && idleNanos == 0) { // else more remains for another reason than the link
       stall.roundEnded(bytes(dirty), nowNanos);
     }
+    idleNanos = 0;
   }
 
   private long bytes(long pages) {

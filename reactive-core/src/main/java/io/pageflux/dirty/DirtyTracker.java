@@ -60,6 +60,31 @@ public interface DirtyTracker extends AutoCloseable {
     return false;
   }
 
+  /**
+   * {@return how much of the memory one {@link #collect(MemoryPages, int, long, long)} may look at,
+   * in bytes, so that it takes no longer than about 50 ms, whatever was written} Who collects goes
+   * on to the next part when he has let others have the thread. {@code Long.MAX_VALUE} if {@link
+   * #collect(MemoryPages)} is quick enough for a memory of any size, and for a tracker that knows
+   * no parts.
+   */
+  default long sliceBytes() {
+    return Long.MAX_VALUE;
+  }
+
+  /**
+   * Collects as {@link #collect(MemoryPages)} does, but looks only at a part of one block. Each
+   * page is a transaction of its own, so a collection in parts, with copies and writes in between,
+   * loses no write. Pages next to the part may be reported, too.
+   *
+   * @param from the first page of the part
+   * @param to the page behind it
+   * @return how many pages were not in {@code into} before
+   * @throws UnsupportedOperationException if {@link #sliceBytes()} is {@code Long.MAX_VALUE}
+   */
+  default long collect(MemoryPages into, int blockIndex, long from, long to) {
+    throw new UnsupportedOperationException(name() + " collects all of the memory at once");
+  }
+
   /** Stops tracking and frees what it took. The memory itself stays. May be called again. */
   @Override
   void close();

@@ -34,6 +34,12 @@ final class UserfaultfdTracker implements DirtyTracker {
 
   private static final int REGIONS_PER_SCAN = 1024;
 
+  /**
+   * Measured for a gigabyte: 0.5 ms if it is clean, 13 to 29 ms if every page was written, and 43
+   * to 85 ms in the worst case, every other page. So a quarter of it takes about 20 ms at the most.
+   */
+  private static final long SLICE_BYTES = 256L << 20;
+
   private record Watch(Userfaultfd userfaultfd, PagemapScan scan) {}
 
   private final GuestMemory memory;
@@ -115,20 +121,40 @@ final class UserfaultfdTracker implements DirtyTracker {
     Preconditions.requireOpen(memory);
     long added = 0;
     for (RamBlock block : memory.blocks()) {
-      added += collect(current.scan(), block, into.of(block.index()));
+      added += collect(current.scan(), block, into.of(block.index()), 0, block.pageCount());
     }
     // Memory that is unmapped under the scan has no pages and so looks clean.
     Preconditions.requireOpen(memory);
     return added;
   }
 
-  private long collect(PagemapScan scan, RamBlock block, PageSet into) {
+  @Override
+  public long sliceBytes() {
+    return SLICE_BYTES;
+  }
+
+  @Override
+  public synchronized long collect(MemoryPages into, int blockIndex, long from, long to) {
+    Preconditions.requireSameLayout(memory, into);
+    Watch current = watch;
+    if (current == null) {
+      throw Preconditions.notStarted(NAME);
+    }
+    Preconditions.requireOpen(memory);
+    RamBlock block = memory.block(blockIndex);
+    long added = collect(current.scan(), block, into.of(blockIndex), from, to);
+    Preconditions.requireOpen(memory);
+    return added;
+  }
+
+  /** Of machine pages that only a part of is asked for, all is looked at. */
+  private long collect(PagemapScan scan, RamBlock block, PageSet into, long first, long last) {
     long base = block.segment().address();
     long pageBytes = block.pageSizeBytes();
     try {
       return scan.visitWritten(
-          base,
-          base + mappedBytes(block),
+          base + (block.pageOffset(first) & -machinePageBytes),
+          base + (block.pageOffset(last) + machinePageBytes - 1 & -machinePageBytes),
           (start, end) -> {
             long from = (start - base) / pageBytes;
             long to = Math.min((end - base + pageBytes - 1) / pageBytes, block.pageCount());

@@ -12,6 +12,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.StructLayout;
 import java.lang.invoke.MethodHandle;
 import java.lang.invoke.VarHandle;
+import java.util.OptionalLong;
 
 /**
  * The few system calls that the JDK has no method for, by way of the C library.
@@ -33,6 +34,26 @@ public final class Linux {
 
   /** {@code O_CLOEXEC}. */
   public static final int O_CLOEXEC = 0x80000;
+
+  /** {@code O_PATH}: a handle of the file itself, without opening it. */
+  public static final int O_PATH = 0x200000;
+
+  /** {@code F_SEAL_SHRINK}: the memory file cannot be cut short any more. */
+  public static final int F_SEAL_SHRINK = 2;
+
+  private static final int F_SEAL_SEAL = 1;
+  private static final int F_SEAL_GROW = 4;
+  private static final int F_ADD_SEALS = 1033;
+  private static final int F_GET_SEALS = 1034;
+  private static final int MFD_CLOEXEC = 1;
+  private static final int MFD_ALLOW_SEALING = 2;
+  private static final int MADV_DONTNEED = 4;
+  private static final int MADV_REMOVE = 9;
+  private static final int IPPROTO_TCP = 6;
+  private static final int TCP_INFO = 11;
+  private static final int TCP_INFO_BYTES = 184;
+  private static final int TCPI_BUSY_TIME = 168; // u64, microseconds; since Linux 4.10
+  private static final int TCPI_RWND_LIMITED = 176; // of it, the time when the peer took no more
 
   /** {@code PROT_READ | PROT_WRITE}. */
   public static final int PROT_READ_WRITE = 3;
@@ -72,6 +93,11 @@ public final class Linux {
           "open",
           FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT),
           Linker.Option.firstVariadicArg(2));
+  private static final MethodHandle FCNTL =
+      handle(
+          "fcntl",
+          FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_INT, JAVA_INT),
+          Linker.Option.firstVariadicArg(2));
   private static final MethodHandle CLOSE =
       handle("close", FunctionDescriptor.of(JAVA_INT, JAVA_INT));
   private static final MethodHandle IOCTL =
@@ -89,6 +115,10 @@ public final class Linux {
           "syscall",
           FunctionDescriptor.of(JAVA_LONG, JAVA_LONG, JAVA_LONG),
           Linker.Option.firstVariadicArg(1));
+  private static final MethodHandle GETSOCKOPT =
+      handle(
+          "getsockopt",
+          FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_INT, JAVA_INT, ADDRESS, ADDRESS));
   private static final MethodHandle GETPAGESIZE =
       handle("getpagesize", FunctionDescriptor.of(JAVA_INT));
 
@@ -162,14 +192,76 @@ public final class Linux {
         .orThrow("madvise");
   }
 
+  /** Gives back the pages of private memory; it reads as zeros then. */
+  public static void releasePrivate(MemorySegment segment) {
+    madvise(segment, MADV_DONTNEED);
+  }
+
+  /** Gives back the pages of a memory file, for all who map it; they read as zeros then. */
+  public static void releaseShared(MemorySegment segment) {
+    madvise(segment, MADV_REMOVE);
+  }
+
+  /**
+   * {@return for how many nanoseconds a TCP socket had something to send or to have confirmed by
+   * the peer, without those in which the peer took no more; empty if the system does not say}
+   *
+   * <p>Source: Linux, {@code struct tcp_info} in {@code include/uapi/linux/tcp.h}.
+   */
+  public static OptionalLong tcpSendBusyNanos(int fd) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment info = arena.allocate(TCP_INFO_BYTES, Long.BYTES);
+      MemorySegment bytes = arena.allocateFrom(JAVA_INT, TCP_INFO_BYTES);
+      Result result =
+          call(c -> (int) GETSOCKOPT.invokeExact(c, fd, IPPROTO_TCP, TCP_INFO, info, bytes));
+      if (result.value() != 0 || bytes.get(JAVA_INT, 0) < TCP_INFO_BYTES) {
+        return OptionalLong.empty();
+      }
+      long micros = info.get(JAVA_LONG, TCPI_BUSY_TIME) - info.get(JAVA_LONG, TCPI_RWND_LIMITED);
+      return OptionalLong.of(1000 * micros);
+    }
+  }
+
   /** Makes an anonymous memory file of a size. {@return its descriptor} */
   public static int memfd(String name, long bytes) {
+    return memfd(name, bytes, MFD_CLOEXEC);
+  }
+
+  /**
+   * Makes an anonymous memory file that keeps its size for good: whoever maps it within that size
+   * is safe from {@code SIGBUS} by a file that was cut short. {@return its descriptor}
+   */
+  public static int sealedMemfd(String name, long bytes) {
+    int fd = memfd(name, bytes, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    try {
+      fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL, "F_ADD_SEALS");
+      return fd;
+    } catch (ErrnoException e) {
+      close(fd);
+      throw e;
+    }
+  }
+
+  /** {@return the seals of a memory file} */
+  public static int seals(int fd) {
+    return fcntl(fd, F_GET_SEALS, 0, "F_GET_SEALS");
+  }
+
+  private static int fcntl(int fd, int command, int argument, String what) {
+    return (int)
+        call(c -> (int) FCNTL.invokeExact(c, fd, command, argument)).orThrow("fcntl " + what);
+  }
+
+  /** Has a descriptor closed when an arena closes. */
+  public static void closeWith(Arena arena, int fd) {
+    MemorySegment.ofAddress(1).reinterpret(1, arena, closing -> close(fd));
+  }
+
+  private static int memfd(String name, long bytes, int flags) {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment cName = arena.allocateFrom(name);
       int fd =
-          (int)
-              call(c -> (int) MEMFD_CREATE.invokeExact(c, cName, 1 /* MFD_CLOEXEC */))
-                  .orThrow("memfd_create");
+          (int) call(c -> (int) MEMFD_CREATE.invokeExact(c, cName, flags)).orThrow("memfd_create");
       try {
         call(c -> (int) FTRUNCATE.invokeExact(c, fd, bytes))
             .orThrow("ftruncate of a memfd to " + bytes + " bytes");

@@ -12,6 +12,8 @@ import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
+import java.util.UUID;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The memory of a guest: named RAM blocks outside the heap.
@@ -84,6 +86,33 @@ public final class GuestMemory implements AutoCloseable {
     }
   }
 
+  /**
+   * Gives the machine back what the memory occupies: its contents are lost, and it reads as zeros.
+   * Blocks whose bytes live in a named file stay as they are, for that file is somebody's.
+   *
+   * @return the size of the blocks that were given back, in bytes
+   * @throws io.pageflux.internal.ErrnoException if the kernel refuses; some may be given back then
+   * @throws IllegalStateException if the memory is closed
+   */
+  public long releasePages() {
+    long bytes = 0;
+    for (RamBlock block : blocks) {
+      MemorySegment segment = block.segment();
+      if (!arena.scope().isAlive()) {
+        throw new IllegalStateException("the memory is closed");
+      }
+      switch (block.backing()) {
+        case ANONYMOUS -> Linux.releasePrivate(segment);
+        case MEMFD -> Linux.releaseShared(segment);
+        case FILE -> {
+          continue;
+        }
+      }
+      bytes += block.sizeBytes();
+    }
+    return bytes;
+  }
+
   @Override
   public String toString() {
     return "GuestMemory" + layout;
@@ -94,11 +123,15 @@ public final class GuestMemory implements AutoCloseable {
 
     @FunctionalInterface
     private interface Mapper {
-      MemorySegment map(Arena arena) throws IOException;
+      MemorySegment map(Arena arena, RamBlock.@Nullable SharedFile shared) throws IOException;
     }
 
     private record Planned(
-        RamBlockLayout layout, RamBlock.Backing backing, boolean fresh, Mapper mapper) {}
+        RamBlockLayout layout,
+        RamBlock.Backing backing,
+        boolean fresh,
+        boolean shared,
+        Mapper mapper) {}
 
     private final List<Planned> planned = new ArrayList<>();
     private int pageSizeBytes = RamBlockLayout.DEFAULT_PAGE_SIZE_BYTES;
@@ -118,7 +151,7 @@ public final class GuestMemory implements AutoCloseable {
           sizeBytes,
           RamBlock.Backing.ANONYMOUS,
           true,
-          arena -> Linux.mapAnonymous(sizeBytes, arena));
+          (arena, unshared) -> Linux.mapAnonymous(sizeBytes, arena));
     }
 
     /** Adds a block in an anonymous memory file, all zeros. */
@@ -128,7 +161,7 @@ public final class GuestMemory implements AutoCloseable {
           sizeBytes,
           RamBlock.Backing.MEMFD,
           true,
-          arena -> {
+          (arena, unshared) -> {
             int fd = Linux.memfd("pageflux-" + name, sizeBytes);
             try {
               return Linux.mapShared(fd, sizeBytes, arena);
@@ -136,6 +169,30 @@ public final class GuestMemory implements AutoCloseable {
               Linux.close(fd);
             }
           });
+    }
+
+    /**
+     * Adds a block in an anonymous memory file, all zeros, that other processes of the same user on
+     * this machine can map, if they are told of its {@link RamBlock#sharedFile()}. The file's size
+     * is sealed. A descriptor stays open until the memory is closed.
+     */
+    public Builder shared(String name, long sizeBytes) {
+      planned.add(
+          new Planned(
+              new RamBlockLayout(name, sizeBytes, pageSizeBytes),
+              RamBlock.Backing.MEMFD,
+              true,
+              true,
+              (arena, shared) ->
+                  Linux.mapShared(Objects.requireNonNull(shared).descriptor(), sizeBytes, arena)));
+      return this;
+    }
+
+    private static RamBlock.SharedFile shareable(long sizeBytes, Arena arena) {
+      UUID token = UUID.randomUUID();
+      int fd = Linux.sealedMemfd(new RamBlock.SharedFile(0, token).fileName(), sizeBytes);
+      Linux.closeWith(arena, fd);
+      return new RamBlock.SharedFile(fd, token);
     }
 
     /**
@@ -147,7 +204,12 @@ public final class GuestMemory implements AutoCloseable {
     public Builder file(String name, Path path) throws IOException {
       requireRegularFile(path);
       long size = Files.size(path);
-      return add(name, size, RamBlock.Backing.FILE, false, arena -> mapFile(path, size, arena));
+      return add(
+          name,
+          size,
+          RamBlock.Backing.FILE,
+          false,
+          (arena, unshared) -> mapFile(path, size, arena));
     }
 
     /**
@@ -172,7 +234,7 @@ public final class GuestMemory implements AutoCloseable {
           sizeBytes,
           RamBlock.Backing.FILE,
           fresh,
-          arena -> {
+          (arena, unshared) -> {
             if (fresh) {
               createSparse(path, sizeBytes);
             }
@@ -209,7 +271,8 @@ public final class GuestMemory implements AutoCloseable {
         String name, long sizeBytes, RamBlock.Backing backing, boolean fresh, Mapper mapper) {
       Objects.requireNonNull(name, "name");
       planned.add(
-          new Planned(new RamBlockLayout(name, sizeBytes, pageSizeBytes), backing, fresh, mapper));
+          new Planned(
+              new RamBlockLayout(name, sizeBytes, pageSizeBytes), backing, fresh, false, mapper));
       return this;
     }
 
@@ -225,13 +288,16 @@ public final class GuestMemory implements AutoCloseable {
       try {
         List<RamBlock> blocks = new ArrayList<>();
         for (Planned plan : planned) {
+          RamBlock.SharedFile shared =
+              plan.shared() ? shareable(plan.layout().sizeBytes(), arena) : null;
           blocks.add(
               new RamBlock(
                   blocks.size(),
                   plan.layout(),
                   plan.backing(),
                   plan.fresh(),
-                  plan.mapper().map(arena)));
+                  plan.mapper().map(arena, shared),
+                  shared));
         }
         return new GuestMemory(arena, blocks);
       } catch (IOException e) {

@@ -12,6 +12,7 @@ import io.pageflux.memory.GuestMemory;
 import io.pageflux.memory.RamBlock;
 import io.pageflux.page.BatchGeometry;
 import io.pageflux.page.PageBatch;
+import io.pageflux.page.PageKind;
 import io.pageflux.page.SlabPool;
 import io.pageflux.transport.Acceptor;
 import io.pageflux.transport.Connection;
@@ -86,6 +87,8 @@ final class IncomingSession {
   private @Nullable IncomingRound round; // From its beginning on, until the next one's.
   private final List<byte[]> deviceState = new ArrayList<>();
   private long deviceStateBytes;
+  private WireRecord.@Nullable Offer offer;
+  private final HookCalls hooks;
 
   IncomingSession(IncomingSpec spec, Mono<Void> stop, MigrationRun.EventSink events) {
     this.spec = spec;
@@ -94,6 +97,7 @@ final class IncomingSession {
     this.memory = spec.memory();
     this.statistics =
         new IncomingStatistics(memory.sizeBytes(), memory.block(0).pageSizeBytes(), now());
+    this.hooks = new HookCalls(spec.hooks(), spec.peerTimeout(), timer);
   }
 
   private long now() {
@@ -110,23 +114,41 @@ final class IncomingSession {
             .takeUntilOther(stop)
             .switchIfEmpty(Mono.error(MigrationRun::cancelled))
             .doOnDiscard(Connection.class, Connection::dispose);
-    return Mono.usingWhen(
-            Mono.fromSupplier(
-                () -> Schedulers.newParallel("pageflux-decompress", spec.workers(), true)),
-            threads ->
-                accepting.flatMap(
-                    connection ->
-                        Mono.usingWhen(
-                            Mono.fromSupplier(() -> new Conversation(connection, threads)),
-                            Conversation::listen,
-                            Conversation::finish,
-                            Conversation::fail,
-                            conversation -> conversation.fail(MigrationRun.cancelled()))),
-            this::close)
+    return Mono.<Void>fromRunnable(this::requireNotLent)
+        .then(received(accepting))
         .onErrorMap(MigrationException::ofAny)
         .doOnError(this::failed)
         .doFinally(signal -> line.close())
         .doOnSubscribe(s -> status(MigrationStatus.SETUP));
+  }
+
+  /** Whoever it was lent to may write to it while another source does. */
+  private void requireNotLent() {
+    for (RamBlock block : memory.blocks()) {
+      if (block.isLent()) {
+        throw MigrationException.of(
+            Kind.LAYOUT,
+            "RAM block '%s' was lent to a source whose migration did not complete, and may still"
+                    .formatted(block.name())
+                + " write to it: close this memory and make a new one");
+      }
+    }
+  }
+
+  private Mono<MigrationInfo> received(Mono<Connection> accepting) {
+    return Mono.usingWhen(
+        Mono.fromSupplier(
+            () -> Schedulers.newParallel("pageflux-decompress", spec.workers(), true)),
+        threads ->
+            accepting.flatMap(
+                connection ->
+                    Mono.usingWhen(
+                        Mono.fromSupplier(() -> new Conversation(connection, threads)),
+                        Conversation::listen,
+                        Conversation::finish,
+                        Conversation::fail,
+                        conversation -> conversation.fail(MigrationRun.cancelled()))),
+        this::close);
   }
 
   private Mono<Void> close(Scheduler threads) {
@@ -173,6 +195,7 @@ final class IncomingSession {
     private final DeltaDecoder deltas = new DeltaDecoder();
     private final Disposable.Composite watches = Disposables.composite();
     private volatile long appliedPages;
+    private long placedInRound;
 
     Conversation(Connection connection, Scheduler threads) {
       this.channel = new WireChannel(connection, spec.peerTimeout(), timer, this::end);
@@ -219,12 +242,17 @@ final class IncomingSession {
     }
 
     private void progress() {
-      channel.sayIfIdle(new WireRecord.Progress(channel.bytesRead(), appliedPages));
+      channel.sayIfIdle(new WireRecord.Progress(position(), appliedPages));
       events.emit(new MigrationEvent.Progress(info()));
     }
 
+    /** Bytes that have come, by the stream or another way. */
+    private long position() {
+      return channel.bytesRead() + statistics.placedBytes();
+    }
+
     private MigrationInfo info() {
-      statistics.received(channel.bytesRead());
+      statistics.received(position());
       return statistics.info(now());
     }
 
@@ -253,8 +281,12 @@ final class IncomingSession {
         case WireRecord.Pages pages -> apply(pages.batch());
         case WireRecord.Hello hello -> hello(hello);
         case WireRecord.Layout layout -> layout(layout);
-        case WireRecord.RoundBegin begin -> roundBegin(begin);
-        case WireRecord.RoundEnd end -> roundEnd(end);
+        case WireRecord.RoundBegin begin -> {
+          return roundBegin(begin);
+        }
+        case WireRecord.RoundEnd end -> {
+          return roundEnd(end);
+        }
         case WireRecord.DeviceState piece -> deviceState(piece);
         case WireRecord.End end -> {
           return prepare(end);
@@ -283,11 +315,12 @@ final class IncomingSession {
 
     private void hello(WireRecord.Hello theirs) {
       require(Phase.HELLO, theirs);
+      WireRecord.Offer possible = spec.sharedMemory() ? SharedFiles.offer(memory) : null;
       WireRecord.Hello ours =
           new WireRecord.Hello(
               WireLimits.VERSION,
               WireLimits.VERSION,
-              Feature.migration(),
+              Feature.migration() | (possible == null ? 0 : Feature.SHARED_MEMORY.mask()),
               0,
               theirs.session(),
               theirs.channel(),
@@ -301,6 +334,9 @@ final class IncomingSession {
             Kind.PROTOCOL,
             "the source wants to use %d connections, but this side can use only one"
                 .formatted(theirs.channels()));
+      }
+      if (Feature.SHARED_MEMORY.in(features)) {
+        offer = possible;
       }
       phase = Phase.LAYOUT;
     }
@@ -327,14 +363,44 @@ final class IncomingSession {
       channel.expectPages(memory.layout(), slabs, features);
       phase = Phase.BETWEEN_ROUNDS;
       status(MigrationStatus.ACTIVE);
+      lend();
       channel.say(new WireRecord.Ready());
     }
 
-    private void roundBegin(WireRecord.RoundBegin begin) {
+    private void lend() {
+      WireRecord.Offer made = offer;
+      if (made != null) {
+        made.blocks().forEach(block -> memory.block(block.block()).lend());
+        statistics.offered(made.blocks().size());
+        channel.say(made);
+      }
+    }
+
+    private boolean isOffered(int blockIndex) {
+      WireRecord.Offer made = offer;
+      return made != null && made.blocks().stream().anyMatch(b -> b.block() == blockIndex);
+    }
+
+    /** The source is not heard meanwhile. A hook that fails is told of as any fault is. */
+    private Mono<Void> hook(Mono<Void> call, Runnable next) {
+      if (hooks.none()) {
+        next.run();
+        return Mono.empty();
+      }
+      return channel
+          .busy(call)
+          .then(Mono.<Void>fromRunnable(next))
+          .onErrorResume(
+              e -> {
+                channel.endOver(e);
+                return Mono.empty();
+              });
+    }
+
+    private Mono<Void> roundBegin(WireRecord.RoundBegin begin) {
       require(Phase.BETWEEN_ROUNDS, begin);
       IncomingRound next =
-          new IncomingRound(
-              begin, rounds, totalPages(), statistics.kinds(), channel.bytesRead(), now());
+          new IncomingRound(begin, rounds, totalPages(), statistics.kinds(), position(), now());
       round = next;
       rounds = next.number;
       statistics.roundBegan(next.last, next.dirtyPages, now());
@@ -343,6 +409,9 @@ final class IncomingSession {
         status(MigrationStatus.DEVICE);
       }
       events.emit(new MigrationEvent.RoundStarted(next.number, next.last, next.dirtyPages));
+      return hook(
+          hooks.before(new MigrationHooks.Round(next.number, next.last, next.dirtyPages)),
+          () -> {});
     }
 
     private long totalPages() {
@@ -360,18 +429,32 @@ final class IncomingSession {
     private void apply(PageBatch batch) {
       try {
         roundFor(new WireRecord.Pages(batch)).expect(batch.size());
+        int placed = batch.count(PageKind.PLACED);
+        if (placed > 0 && !isOffered(batch.blockIndex())) {
+          throw MigrationException.of(
+              Kind.PROTOCOL,
+              "%s says that it has placed pages in block %d, which was not offered to it"
+                  .formatted(channel.peer(), batch.blockIndex()));
+        }
         statistics.batch(batch);
         deltas.expand(batch, memory);
         loader.load(batch);
-        appliedPages += batch.size();
+        // What was placed is sure to be there when the source says that the round is complete.
+        appliedPages += batch.size() - placed;
+        placedInRound += placed;
       } finally {
         batch.release();
       }
     }
 
-    private void roundEnd(WireRecord.RoundEnd end) {
-      RoundReport report =
-          roundFor(end).report(end, statistics.kinds(), channel.bytesRead(), now());
+    private Mono<Void> roundEnd(WireRecord.RoundEnd end) {
+      RoundReport report = roundFor(end).report(end, statistics.kinds(), position(), now());
+      appliedPages += placedInRound;
+      placedInRound = 0;
+      return hook(hooks.after(report), () -> acknowledge(report));
+    }
+
+    private void acknowledge(RoundReport report) {
       statistics.round(report);
       phase = report.last() ? Phase.DEVICE_STATE : Phase.BETWEEN_ROUNDS;
       channel.say(
@@ -440,7 +523,11 @@ final class IncomingSession {
       phase = Phase.RUNNING;
       long now = now();
       statistics.running(now);
-      statistics.received(channel.bytesRead());
+      if (offer != null) {
+        // The source has let go of it before it said COMMIT.
+        memory.blocks().forEach(RamBlock::takeBack);
+      }
+      statistics.received(position());
       statistics.ended(MigrationStatus.COMPLETED, null, now);
       events.emit(new MigrationEvent.StatusChanged(MigrationStatus.COMPLETED));
       channel.sayLast(new WireRecord.Running());
@@ -455,7 +542,7 @@ final class IncomingSession {
     Mono<Void> fail(Throwable e) {
       MigrationException reason = MigrationException.ofAny(e);
       watches.dispose();
-      statistics.received(channel.bytesRead());
+      statistics.received(position());
       return channel.hangUp(reason, ruleOutStart() && !reason.isFromPeer());
     }
   }

@@ -20,6 +20,9 @@ import java.util.Objects;
  *     until the guest has taken it
  * @param peerTimeout how long the source may say nothing at all before it is given up
  * @param progressInterval how often a {@link MigrationEvent.Progress} is due
+ * @param hooks what is done before and after each round
+ * @param sharedMemory whether the source may write to the {@linkplain
+ *     io.pageflux.memory.GuestMemory.Builder#shared shared} blocks itself, if it is on this machine
  */
 public record IncomingSpec(
     GuestMemory memory,
@@ -29,7 +32,9 @@ public record IncomingSpec(
     BatchGeometry maxGeometry,
     int maxDeviceStateBytes,
     Duration peerTimeout,
-    Duration progressInterval) {
+    Duration progressInterval,
+    MigrationHooks hooks,
+    boolean sharedMemory) {
 
   /** Batches of up to 1,024 pages and 2 MiB. */
   public static final BatchGeometry DEFAULT_MAX_GEOMETRY = new BatchGeometry(1024, 2 << 20);
@@ -47,6 +52,7 @@ public record IncomingSpec(
     Objects.requireNonNull(guest, "guest");
     Objects.requireNonNull(acceptor, "acceptor");
     Objects.requireNonNull(maxGeometry, "maxGeometry");
+    Objects.requireNonNull(hooks, "hooks");
     if (workers < 1 || workers > 64) {
       throw new IllegalArgumentException("1 to 64 workers required but it was " + workers);
     }
@@ -68,7 +74,9 @@ public record IncomingSpec(
         DEFAULT_MAX_GEOMETRY,
         DEFAULT_MAX_DEVICE_STATE_BYTES,
         OutgoingSpec.DEFAULT_PEER_TIMEOUT,
-        Duration.ofMillis(500));
+        Duration.ofMillis(500),
+        MigrationHooks.NONE,
+        false);
   }
 
   /** {@return this spec with another number of decompressing threads} */
@@ -81,7 +89,9 @@ public record IncomingSpec(
         maxGeometry,
         maxDeviceStateBytes,
         peerTimeout,
-        progressInterval);
+        progressInterval,
+        hooks,
+        sharedMemory);
   }
 
   /** {@return this spec with other limits of a batch} */
@@ -94,7 +104,9 @@ public record IncomingSpec(
         maxGeometry,
         maxDeviceStateBytes,
         peerTimeout,
-        progressInterval);
+        progressInterval,
+        hooks,
+        sharedMemory);
   }
 
   /** {@return this spec with another limit of the device state, in bytes} */
@@ -107,7 +119,9 @@ public record IncomingSpec(
         maxGeometry,
         maxDeviceStateBytes,
         peerTimeout,
-        progressInterval);
+        progressInterval,
+        hooks,
+        sharedMemory);
   }
 
   /** {@return this spec with another patience with a silent peer} */
@@ -120,7 +134,9 @@ public record IncomingSpec(
         maxGeometry,
         maxDeviceStateBytes,
         peerTimeout,
-        progressInterval);
+        progressInterval,
+        hooks,
+        sharedMemory);
   }
 
   /** {@return this spec with another interval of progress} */
@@ -133,6 +149,44 @@ public record IncomingSpec(
         maxGeometry,
         maxDeviceStateBytes,
         peerTimeout,
-        progressInterval);
+        progressInterval,
+        hooks,
+        sharedMemory);
+  }
+
+  /** {@return this spec with other hooks before and after each round} */
+  public IncomingSpec withHooks(MigrationHooks hooks) {
+    return new IncomingSpec(
+        memory,
+        guest,
+        acceptor,
+        workers,
+        maxGeometry,
+        maxDeviceStateBytes,
+        peerTimeout,
+        progressInterval,
+        hooks,
+        sharedMemory);
+  }
+
+  /**
+   * {@return this spec with the memory's shared blocks offered to the source, or not}
+   *
+   * <p>A source that has been told of a block can write to it until its process ends: so it must be
+   * one that is trusted like this process, and it can only be of the same user. After a migration
+   * that failed, such a memory cannot be migrated to again.
+   */
+  public IncomingSpec withSharedMemory(boolean sharedMemory) {
+    return new IncomingSpec(
+        memory,
+        guest,
+        acceptor,
+        workers,
+        maxGeometry,
+        maxDeviceStateBytes,
+        peerTimeout,
+        progressInterval,
+        hooks,
+        sharedMemory);
   }
 }

@@ -34,6 +34,7 @@ final class IncomingStatistics {
   private long rawBatches;
   private long payloadBytes;
   private long storedBytes;
+  private @Nullable PlacementStatistics placement;
 
   IncomingStatistics(long totalBytes, int pageSizeBytes, long nowNanos) {
     this.totalBytes = totalBytes;
@@ -44,6 +45,16 @@ final class IncomingStatistics {
 
   synchronized void status(MigrationStatus newStatus) {
     status = newStatus;
+  }
+
+  /** Says how many blocks were offered. */
+  synchronized void offered(int blocks) {
+    placement = new PlacementStatistics(blocks, 0, 0, List.of());
+  }
+
+  /** {@return bytes that did not come by the stream} */
+  synchronized long placedBytes() {
+    return placement == null ? 0 : placement.bytes();
   }
 
   synchronized void received(long bytes) {
@@ -73,7 +84,16 @@ final class IncomingStatistics {
 
   /** Counts the pages of a batch that is to be applied. */
   synchronized void batch(PageBatch batch) {
-    int raw = batch.count(PageKind.RAW);
+    int placed = batch.count(PageKind.PLACED);
+    int raw = batch.count(PageKind.RAW) + placed;
+    if (placement != null && placed > 0) {
+      placement =
+          new PlacementStatistics(
+              placement.blocks(),
+              placement.pages() + placed,
+              placement.bytes() + (long) placed * batch.pageSizeBytes(),
+              placement.refusals());
+    }
     zeroPages += batch.count(PageKind.ZERO);
     rawPages += raw;
     rawBytes += (long) raw * batch.pageSizeBytes();
@@ -126,6 +146,7 @@ final class IncomingStatistics {
             (long) ((zeroPages + rawPages + deltaPages) / seconds)),
         null,
         new CompressionStatistics(batches, rawBatches, payloadBytes, storedBytes),
+        placement,
         "",
         rounds,
         List.of(),

@@ -21,6 +21,7 @@ import org.jspecify.annotations.Nullable;
  * @param ram the memory
  * @param xbzrleCache the delta cache; null without XBZRLE
  * @param compression compression; null without it
+ * @param placement what did not go by the stream; null if nothing was to
  * @param tracker what tells of writes
  * @param rounds the rounds that have been acknowledged
  * @param steps what was done so that it ends; the first thousand
@@ -37,6 +38,7 @@ public record MigrationInfo(
     RamStatistics ram,
     @Nullable XbzrleCounters xbzrleCache,
     @Nullable CompressionStatistics compression,
+    @Nullable PlacementStatistics placement,
     String tracker,
     List<RoundReport> rounds,
     List<ConvergenceStep> steps,

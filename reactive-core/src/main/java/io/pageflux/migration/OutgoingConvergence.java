@@ -9,6 +9,7 @@ import io.pageflux.dirty.DirtyTracker;
 import java.time.Duration;
 import java.util.List;
 import java.util.function.LongSupplier;
+import org.jspecify.annotations.Nullable;
 import reactor.core.publisher.Mono;
 import reactor.core.scheduler.Scheduler;
 
@@ -36,16 +37,23 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
   private final MigrationRun.EventSink events;
   private final LongSupplier bytesWritten;
   private final LongSupplier clock;
+  private final OutgoingControl controller;
+  private final Scheduler thread;
 
   private final ConvergenceMeter meter;
   private final ConvergenceControl control;
   private final GuestThrottle throttle;
 
+  /** What was counted when a pause ended, before anything more was sent. */
+  private record PauseEnd(ConvergenceMeter.Counters counters, long nanos) {}
+
+  private @Nullable PauseEnd pauseEnd;
+  private long idleNanos;
   private volatile Heard heard = new Heard(0, 0, 0);
   private volatile long beganNanos;
   private volatile boolean watching;
   private int rounds;
-  private long collectedNanos;
+  private volatile long collectedNanos;
   private long collectingNanos;
 
   OutgoingConvergence(
@@ -56,6 +64,8 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
       MigrationRun.EventSink events,
       LongSupplier bytesWritten,
       LongSupplier clock,
+      OutgoingControl controller,
+      Scheduler thread,
       Scheduler timer) {
     this.tracker = tracker;
     this.ledger = ledger;
@@ -63,13 +73,21 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
     this.events = events;
     this.bytesWritten = bytesWritten;
     this.clock = clock;
+    this.controller = controller;
+    this.thread = thread;
     this.meter = new ConvergenceMeter(spec.memory().layout().largestPageSizeBytes());
     this.control = new ConvergenceControl(spec.policy(), spec.limits());
     this.throttle = new GuestThrottle(spec.guest(), timer, spec.peerTimeout(), this);
   }
 
-  private long now() {
+  private long realNow() {
     return clock.getAsLong();
+  }
+
+  /** The time that figures and limits know, which stands still while the migration is paused. */
+  long now() {
+    long now = clock.getAsLong();
+    return now - controller.pausedNanos(now);
   }
 
   /** The first round begins. */
@@ -79,7 +97,7 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
     collectedNanos = beganNanos;
     meter.began(beganNanos);
     statistics.collectedFirst();
-    statistics.firstRound(beganNanos);
+    statistics.firstRound(realNow());
   }
 
   void roundBegan(OutgoingRound round) {
@@ -111,18 +129,51 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
   }
 
   /** The destination has acknowledged a round: it has all that was sent. */
-  void roundAcknowledged(OutgoingRound round, long nowNanos) {
+  void roundAcknowledged(long answerNanos, long nowNanos) {
     heard(statistics.kinds().total(), bytesWritten.getAsLong());
-    meter.roundAcknowledged(counters(), nowNanos - round.endedNanos, nowNanos);
+    learnPause();
+    meter.roundAcknowledged(counters(), answerNanos, nowNanos);
     rounds++;
   }
 
+  /**
+   * The migration is about to go on after a pause; the clock still shows when that began. From any
+   * thread: what is found out here, the meter learns on its own.
+   */
+  void resuming() {
+    synchronized (this) {
+      pauseEnd = new PauseEnd(counters(), now());
+    }
+  }
+
+  private void learnPause() {
+    PauseEnd end;
+    synchronized (this) {
+      end = pauseEnd;
+      pauseEnd = null;
+    }
+    long idle = controller.pausedNanos(realNow());
+    if (end != null) {
+      meter.idled(end.counters, idle - idleNanos, end.nanos);
+      idleNanos = idle;
+    }
+  }
+
   /** Collects the dirty pages between two rounds. */
-  void collect() {
-    long before = now();
-    long found = tracker.collect(ledger.dirty());
-    collected(found, before);
-    statistics.collected(ledger.dirty().bytes(), found, before);
+  Mono<Void> collect() {
+    return Mono.defer(
+        () -> {
+          learnPause();
+          long before = now();
+          long real = realNow();
+          return CollectionInSlices.of(tracker, ledger, thread)
+              .doOnNext(
+                  found -> {
+                    collected(found.pages(), before);
+                    statistics.collected(ledger.dirty().bytes(), found.pages(), real);
+                  })
+              .then();
+        });
   }
 
   private void collected(long found, long beforeNanos) {
@@ -132,44 +183,103 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
     meter.collected(found, ledger.dirty().cardinality(), collectingNanos, now);
   }
 
-  /** A round has ended, and the dirty pages were collected. {@return what to do} */
-  ConvergenceControl.Outcome roundEnded() {
-    return decide();
+  /**
+   * A round has ended, and the dirty pages were collected. {@return what to do; null if the guest
+   * were to be paused, but the migration is paused by now}
+   */
+  ConvergenceControl.@Nullable Outcome roundEnded() {
+    ConvergenceControl.Outcome outcome = decided();
+    return outcome.action() == ConvergenceControl.Action.SWITCH_OVER && !controller.switchOver()
+        ? null
+        : done(outcome);
   }
 
   /** Some time has passed, and a round is under way or not. {@return what to do} */
-  ConvergenceControl.Outcome period() {
-    if (!watching) {
-      return new ConvergenceControl.Outcome(ConvergenceControl.Action.GO_ON, "", -1, List.of());
-    }
-    // In this order: what was acknowledged belongs to the period that the collection may end.
-    meter.observe(counters(), heard.nanos, now());
-    collectWithin();
-    return decide();
+  Mono<ConvergenceControl.Outcome> period() {
+    return Mono.defer(
+        () -> {
+          if (!decides()) {
+            return Mono.just(nothing());
+          }
+          learnPause();
+          // In this order: what was acknowledged belongs to the period that the collection may end.
+          meter.observe(counters(), heard.nanos, now());
+          return collectWithin()
+              .then(Mono.fromSupplier(() -> decides() ? done(decided()) : nothing()));
+        });
+  }
+
+  private boolean decides() {
+    return watching && !controller.isPaused();
+  }
+
+  private static ConvergenceControl.Outcome nothing() {
+    return new ConvergenceControl.Outcome(ConvergenceControl.Action.GO_ON, "", -1, List.of());
   }
 
   /** Not in the first round, which sends every page anyway. */
-  private void collectWithin() {
-    long now = now();
+  private Mono<Void> collectWithin() {
     long rest = Math.max(ConvergenceMeter.PERIOD.toNanos(), COLLECTION_REST * collectingNanos);
-    if (rounds == 0 || now - collectedNanos < rest || !tracker.collectsWithinRounds()) {
-      return;
-    }
-    long bytesBefore = ledger.dirty().bytes();
-    long found = tracker.collect(ledger.dirty());
-    collected(found, now);
-    statistics.collectedWithin(ledger.dirty().bytes() - bytesBefore, found, now);
+    return rounds == 0 || now() - collectedNanos < rest || !tracker.collectsWithinRounds()
+        ? Mono.empty()
+        : collectNow();
   }
 
-  private ConvergenceControl.Outcome decide() {
+  private Mono<Void> collectNow() {
+    learnPause();
+    long now = now();
+    long real = realNow();
+    return CollectionInSlices.of(tracker, ledger, thread)
+        .doOnNext(
+            found -> {
+              collected(found.pages(), now);
+              statistics.collectedWithin(found.bytes(), found.pages(), real);
+            })
+        .then();
+  }
+
+  /** {@return what is pending, by what is known} From any thread. */
+  Pending estimate() {
+    return pending(false);
+  }
+
+  private Pending pending(boolean exact) {
+    return new Pending(
+        statistics.remainingBytes(), exact, Duration.ofNanos(Math.max(0, now() - collectedNanos)));
+  }
+
+  /**
+   * Collects, and says what is pending. On the scanning thread. What is found while the migration
+   * is paused would look like the doing of a moment, for the clock stands still: then nothing is
+   * collected.
+   *
+   * @param inRound whether pages are being read; then a tracker that compares is not asked
+   */
+  Mono<Pending> exact(boolean inRound) {
+    return Mono.defer(
+        () ->
+            controller.isPaused() || inRound && !tracker.collectsWithinRounds()
+                ? Mono.just(pending(false))
+                : collectNow().then(Mono.fromSupplier(() -> pending(true))));
+  }
+
+  private ConvergenceControl.Outcome decided() {
+    long now = now();
+    control
+        .give(controller.parameters().downtimeLimit(), Duration.ofNanos(now - beganNanos))
+        .forEach(this::tell);
     ConvergenceFigures figures =
         meter.figures(
             control.downtimeLimit(),
             new ConvergenceFigures.Throttle(throttle.percent(), throttle.possible()),
-            now());
+            now);
     statistics.expected(figures.downtime().expected());
     ConvergenceControl.Outcome outcome = control.decide(figures);
     statistics.downtimeLimit(control.downtimeLimit());
+    return outcome;
+  }
+
+  private ConvergenceControl.Outcome done(ConvergenceControl.Outcome outcome) {
     outcome.steps().forEach(this::tell);
     if (outcome.throttlePercent() >= 0) {
       throttle.set(outcome.throttlePercent());

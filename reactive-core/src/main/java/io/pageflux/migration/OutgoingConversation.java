@@ -4,6 +4,7 @@ import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
 import io.pageflux.channel.MigrationText;
 import io.pageflux.channel.WireChannel;
+import io.pageflux.codec.XbzrleEncoder;
 import io.pageflux.convergence.ConvergenceControl;
 import io.pageflux.convergence.ConvergenceMeter;
 import io.pageflux.memory.MemoryPages;
@@ -15,6 +16,7 @@ import io.pageflux.wire.Feature;
 import io.pageflux.wire.Negotiation;
 import io.pageflux.wire.WireLimits;
 import io.pageflux.wire.WireRecord;
+import java.time.Duration;
 import java.util.UUID;
 import org.jspecify.annotations.Nullable;
 import reactor.core.Disposable;
@@ -44,10 +46,12 @@ final class OutgoingConversation {
   private final DirtyLedger ledger;
   private final OutgoingPages pages;
   private final OutgoingConvergence convergence;
+  private final OutgoingControl control;
   private final UUID session = UUID.randomUUID();
 
   private final Sinks.One<MigrationInfo> outcome = Sinks.one();
   private final Answer<Negotiation> agreed = new Answer<>();
+  private final Answer<WireRecord.Offer> offer = new Answer<>();
   private final Answer<WireRecord> ready = new Answer<>();
   private final Answer<WireRecord> prepared = new Answer<>();
   private volatile @Nullable OutgoingRound round;
@@ -62,6 +66,10 @@ final class OutgoingConversation {
   private final OutgoingResources resources;
   private final WireChannel channel;
   private final SourceGuest guest;
+  private final Placing placing;
+  private final HookCalls hooks;
+  private final SwitchOverGate gate = new SwitchOverGate();
+  private volatile WireRecord.@Nullable Offer offered;
   private final Disposable.Composite watches = Disposables.composite();
 
   OutgoingConversation(
@@ -72,7 +80,12 @@ final class OutgoingConversation {
     this.statistics = migration.statistics;
     this.resources = resources;
     this.ledger = new DirtyLedger(spec.memory().layout());
-    this.pages = new OutgoingPages(spec, resources, statistics);
+    this.control = migration.control;
+    this.placing = new Placing(spec, resources, statistics, migration.timer, this::end);
+    this.pages =
+        new OutgoingPages(
+            resources, statistics, placing, migration.controlled ? control : null, migration.timer);
+    this.hooks = new HookCalls(spec.lifecycle().hooks(), spec.peerTimeout(), migration.timer);
     this.channel = new WireChannel(connection, spec.peerTimeout(), migration.timer, this::end);
     this.guest =
         new SourceGuest(spec.guest(), resources.scanThread, migration.timer, spec.peerTimeout());
@@ -83,9 +96,16 @@ final class OutgoingConversation {
             ledger,
             statistics,
             events,
-            channel::bytesWritten,
+            this::position,
             this::now,
+            control,
+            resources.scanThread,
             migration.timer);
+  }
+
+  /** Bytes that were sent, by the stream or another way. */
+  private long position() {
+    return channel.bytesWritten() + statistics.placedBytes();
   }
 
   private long now() {
@@ -95,6 +115,7 @@ final class OutgoingConversation {
   Mono<MigrationInfo> lead() {
     return Mono.defer(
         () -> {
+          migration.running.begin(this);
           attend(channel.receive().doOnNext(this::heard).then());
           attend(channel.send(script(), this::limitBandwidth));
           watches.add(channel.watchPeer().subscribe(v -> {}, this::end));
@@ -119,15 +140,36 @@ final class OutgoingConversation {
   private Disposable watchPeriods() {
     return Flux.interval(ConvergenceMeter.PERIOD, migration.timer)
         .onBackpressureDrop()
-        .concatMap(
-            tick -> Mono.<Void>fromRunnable(this::period).subscribeOn(resources.scanThread), 1)
+        .concatMap(tick -> Mono.defer(this::period).subscribeOn(resources.scanThread), 1)
         .subscribe(v -> {}, this::end);
   }
 
-  private void period() {
-    if (!outcomeIsKnown()) {
-      requireNoAbort(convergence.period());
-    }
+  private Mono<Void> period() {
+    return outcomeIsKnown()
+        ? Mono.empty()
+        : convergence.period().doOnNext(OutgoingConversation::requireNoAbort).then();
+  }
+
+  /** {@return what is pending, without a look at memory} */
+  Pending pendingEstimate() {
+    return convergence.estimate();
+  }
+
+  /** Collects the dirty pages, between two batches if a round is under way. */
+  Mono<Pending> pendingExact() {
+    return Mono.defer(
+            () -> {
+              OutgoingRound current = round;
+              return outcomeIsKnown() || current == null || handOver.isGivenUp()
+                  ? Mono.<Pending>error(RunningOutgoing.notRunning())
+                  : convergence.exact(current.reading);
+            })
+        .subscribeOn(resources.scanThread);
+  }
+
+  /** {@return whether the migration was waiting before its switch-over, and goes on} */
+  boolean goOn() {
+    return gate.open();
   }
 
   private boolean outcomeIsKnown() {
@@ -150,18 +192,27 @@ final class OutgoingConversation {
     outcome.tryEmitError(reason);
   }
 
-  private MigrationInfo info() {
-    statistics.transferred(channel.bytesWritten());
-    return statistics.info(
-        now(), () -> resources.encoder == null ? null : resources.encoder.counters());
+  MigrationInfo info() {
+    statistics.transferred(position());
+    return statistics.info(now(), resources::counters);
+  }
+
+  /** The migration is being paused, or about to go on. From any thread. */
+  void pausing(boolean paused) {
+    if (!paused) {
+      convergence.resuming();
+    }
   }
 
   private Flux<TransportBuffer> limitBandwidth(Flux<TransportBuffer> buffers) {
-    return spec.maxBandwidth() == 0
+    return spec.maxBandwidth() == 0 && !migration.controlled
         ? buffers
         : buffers.transform(
             BandwidthLimit.of(
-                buffer -> buffer.bytes().remaining(), spec::maxBandwidth, migration.timer));
+                buffer -> buffer.bytes().remaining() + placing.takeUnpaidBytes(),
+                control::bandwidth,
+                migration.timer,
+                control.bandwidthChanges()));
   }
 
   /** What the peer said. */
@@ -179,6 +230,11 @@ final class OutgoingConversation {
   private void take(WireRecord record) {
     switch (record) {
       case WireRecord.Hello hello -> require(agreed.give(Negotiation.of(hello(), hello)), record);
+      case WireRecord.Offer o -> {
+        require(offer.give(o), record);
+        requireInLayout(o);
+        offered = o;
+      }
       case WireRecord.Ready r -> require(ready.give(record), record);
       case WireRecord.RoundAck ack -> {
         OutgoingRound awaited = round;
@@ -209,6 +265,16 @@ final class OutgoingConversation {
     }
   }
 
+  private void requireInLayout(WireRecord.Offer o) {
+    int last = o.blocks().getLast().block();
+    if (last >= spec.memory().blocks().size()) {
+      throw MigrationException.of(
+          Kind.PROTOCOL,
+          "%s offers block %d of %d"
+              .formatted(channel.peer(), last, spec.memory().blocks().size()));
+    }
+  }
+
   private MigrationException unexpected(WireRecord record) {
     return MigrationException.of(
         Kind.PROTOCOL,
@@ -218,8 +284,11 @@ final class OutgoingConversation {
 
   private WireRecord.Hello hello() {
     long features =
-        (spec.xbzrle() == null ? 0 : Feature.XBZRLE.mask())
-            | (spec.compression() == null ? 0 : Feature.ZSTD.mask());
+        (migration.controlled
+                ? Feature.migration() // what is not used yet may be switched on
+                : (spec.xbzrle() == null ? 0 : Feature.XBZRLE.mask())
+                    | (spec.compression() == null ? 0 : Feature.ZSTD.mask()))
+            | (spec.lifecycle().pageSaver() == null ? 0 : Feature.SHARED_MEMORY.mask());
     return new WireRecord.Hello(
         WireLimits.VERSION, WireLimits.VERSION, features, 0, session, 0, 1, WireLimits.SOFTWARE);
   }
@@ -242,12 +311,17 @@ final class OutgoingConversation {
   private Flux<WireRecord> agreed(Negotiation negotiation) {
     features = negotiation.features();
     ready.ask();
+    if (Feature.SHARED_MEMORY.in(features)) {
+      offer.ask();
+    }
     return Flux.just(new WireRecord.Layout(spec.memory().layout(), spec.geometry()));
   }
 
   private Flux<WireRecord> preCopy() {
+    placing.begin(offered);
     convergence.began();
     migration.status(MigrationStatus.ACTIVE);
+    control.roundsBegin(features);
     return Flux.defer(() -> round(false))
         .repeat(() -> decision().action() == ConvergenceControl.Action.GO_ON);
   }
@@ -261,23 +335,51 @@ final class OutgoingConversation {
   }
 
   private Flux<WireRecord> round(boolean last) {
+    MigrationParameters parameters = parameters(last);
     MemoryPages dirty = ledger.beginRound();
     OutgoingRound begun =
         new OutgoingRound(
-            ++rounds, last, dirty.cardinality(), now(), statistics.kinds(), channel.bytesWritten());
+            ++rounds, last, dirty.cardinality(), convergence.now(), statistics.kinds(), position());
     round = begun;
     convergence.roundBegan(begun);
-    if (resources.encoder != null) {
-      resources.encoder.beginRound(begun.number, begun.number == 1, last);
+    XbzrleEncoder encoder = resources.encoder;
+    if (encoder != null) {
+      encoder.beginRound(begun.number, begun.number == 1, last);
     }
     events.emit(new MigrationEvent.RoundStarted(begun.number, last, begun.dirtyPages));
     return Flux.concat(
+        // Nothing waits here if there is no hook.
+        hooks
+            .before(new MigrationHooks.Round(begun.number, last, begun.dirtyPages))
+            .thenMany(Flux.empty()),
         Flux.just(new WireRecord.RoundBegin(begun.number, last, begun.dirtyPages)),
-        pages.of(dirty, features).map(WireRecord.Pages::new),
+        pages
+            .of(dirty, features, parameters.compression())
+            .<WireRecord>map(WireRecord.Pages::new)
+            .doOnComplete(() -> begun.reading = false),
+        placing.flush().thenMany(Flux.empty()),
         Mono.fromSupplier(() -> roundEnd(begun)),
         awaiting(
             begun.acknowledged.asMono().doOnNext(n -> checkAck(begun, n)),
             Flux.defer(() -> acknowledged(begun))));
+  }
+
+  /**
+   * What holds for the round that begins. All pages of the round before have been acknowledged, so
+   * nothing is on its way that was made by other means.
+   */
+  private MigrationParameters parameters(boolean last) {
+    MigrationParameters set = control.parameters();
+    if (set.compression() != null) {
+      statistics.compressing();
+    }
+    if (!last) { // a new cache would only take time then
+      String refused = resources.cache(set.xbzrle());
+      if (!refused.isEmpty()) {
+        control.keepXbzrle(resources.xbzrle(), "the cache stays as it is: " + refused);
+      }
+    }
+    return set;
   }
 
   private WireRecord roundEnd(OutgoingRound begun) {
@@ -299,21 +401,43 @@ final class OutgoingConversation {
   }
 
   private Flux<WireRecord> acknowledged(OutgoingRound begun) {
-    long now = now();
+    long now = convergence.now();
     ledger.acknowledge();
     Kinds sent = statistics.kinds().minus(begun.kindsBefore);
-    RoundReport report = begun.report(sent, channel.bytesWritten(), now);
+    RoundReport report = begun.report(sent, position(), now);
     statistics.round(report);
-    convergence.roundAcknowledged(begun, now);
-    if (resources.encoder != null) {
-      resources.encoder.endPeriod(begun.dirtyPages);
+    convergence.roundAcknowledged(now() - begun.endedNanos, now);
+    XbzrleEncoder encoder = resources.encoder;
+    if (encoder != null) {
+      encoder.endPeriod(begun.dirtyPages);
     }
     events.emit(new MigrationEvent.RoundCompleted(report));
-    if (!begun.last) {
-      convergence.collect();
-      decision = requireNoAbort(convergence.roundEnded());
+    Mono<Void> next = begun.last ? Mono.empty() : Mono.defer(this::decide);
+    return (hooks.none() ? next : awaiting(hooks.after(report), next)).thenMany(Flux.empty());
+  }
+
+  private Mono<Void> awaiting(Mono<Void> hook, Mono<Void> next) {
+    return hook.publishOn(resources.scanThread).then(next);
+  }
+
+  /** Decides when the migration is not paused: what it goes by would be old otherwise. */
+  private Mono<Void> decide() {
+    return control.isPaused()
+        ? decideAfterPause()
+        : convergence.collect().then(Mono.defer(this::decideByWhatWasCollected));
+  }
+
+  private Mono<Void> decideByWhatWasCollected() {
+    ConvergenceControl.Outcome made = convergence.roundEnded();
+    if (made == null) {
+      return decideAfterPause();
     }
-    return Flux.empty();
+    decision = requireNoAbort(made);
+    return Mono.empty();
+  }
+
+  private Mono<Void> decideAfterPause() {
+    return control.passed().publishOn(resources.scanThread).then(Mono.defer(this::decide));
   }
 
   private static ConvergenceControl.Outcome requireNoAbort(ConvergenceControl.Outcome made) {
@@ -326,21 +450,28 @@ final class OutgoingConversation {
 
   private Flux<WireRecord> switchOver() {
     events.emit(new MigrationEvent.SwitchOver(decision().reason()));
-    migration.status(MigrationStatus.DEVICE);
+    Duration pause = spec.lifecycle().pauseBeforeSwitchover();
+    if (pause == null) {
+      migration.status(MigrationStatus.DEVICE);
+    }
     statistics.paused(now());
     return Flux.concat(
         guest
             .pause()
+            .then(pause == null ? Mono.empty() : awaitContinue(pause))
             .publishOn(resources.scanThread)
-            .thenMany(
-                Flux.defer(
-                    () -> {
-                      convergence.collect();
-                      return round(true);
-                    })),
+            .then(Mono.defer(convergence::collect))
+            .thenMany(Flux.defer(() -> round(true))),
         Flux.defer(this::deviceState),
         Mono.fromSupplier(this::end),
         awaiting(prepared.asMono().doOnNext(this::checkPrepared), Flux.defer(this::commit)));
+  }
+
+  /** As in QEMU, the guest is paused already: who continues may rely on that. */
+  private Mono<Void> awaitContinue(Duration atMost) {
+    return gate.pass(
+            atMost, migration.timer, () -> migration.status(MigrationStatus.PRE_SWITCHOVER))
+        .doOnSuccess(nothing -> migration.status(MigrationStatus.DEVICE));
   }
 
   private Flux<WireRecord> deviceState() {
@@ -365,6 +496,7 @@ final class OutgoingConversation {
   }
 
   private Flux<WireRecord> commit() {
+    placing.end();
     return handOver.commit()
         ? Flux.just(new WireRecord.Commit())
         : Flux.error(MigrationRun.cancelled());
@@ -373,13 +505,14 @@ final class OutgoingConversation {
   private void completed() {
     long now = now();
     statistics.resumed(now);
-    statistics.transferred(channel.bytesWritten());
+    statistics.transferred(position());
     statistics.ended(MigrationStatus.COMPLETED, null, now);
     events.emit(new MigrationEvent.StatusChanged(MigrationStatus.COMPLETED));
     outcome.tryEmitValue(info());
   }
 
   Mono<Void> finish() {
+    migration.running.end(this);
     watches.dispose();
     return channel.finish(false);
   }
@@ -387,9 +520,11 @@ final class OutgoingConversation {
   /** Cleans up after a failure: first the guest, then the peer. */
   Mono<Void> fail(Throwable e) {
     MigrationException reason = MigrationException.ofAny(e);
+    migration.running.end(this);
     watches.dispose();
-    statistics.transferred(channel.bytesWritten());
+    statistics.transferred(position());
     convergence.stop();
+    control.hurry();
     return Mono.defer(this::keepGuest)
         .then(Mono.defer(this::liftThrottle))
         .doOnSuccess(nothing -> events.emit(new MigrationEvent.Progress(info())))

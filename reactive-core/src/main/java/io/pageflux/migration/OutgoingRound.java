@@ -16,6 +16,9 @@ final class OutgoingRound {
   /** How many pages the destination has applied. Asked for with the round's end. */
   final Answer<Long> acknowledged = new Answer<>();
 
+  /** Whether pages are still being read. Used on the scanning thread. */
+  volatile boolean reading = true;
+
   long endedNanos;
 
   OutgoingRound(

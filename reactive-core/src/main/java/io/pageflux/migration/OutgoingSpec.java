@@ -36,6 +36,7 @@ import org.jspecify.annotations.Nullable;
  * @param slabs how many batches there are at the most; with the geometry, the bound of the memory
  *     that pages in flight occupy
  * @param progressInterval how often a {@link MigrationEvent.Progress} is due
+ * @param lifecycle what is done besides at the turns of the migration's life
  */
 public record OutgoingSpec(
     GuestMemory memory,
@@ -50,7 +51,8 @@ public record OutgoingSpec(
     Duration peerTimeout,
     BatchGeometry geometry,
     int slabs,
-    Duration progressInterval) {
+    Duration progressInterval,
+    OutgoingLifecycle lifecycle) {
 
   /** Silence before the peer is given up. */
   public static final Duration DEFAULT_PEER_TIMEOUT = Duration.ofSeconds(15);
@@ -73,6 +75,7 @@ public record OutgoingSpec(
     Objects.requireNonNull(tracker, "tracker");
     Objects.requireNonNull(limits, "limits");
     Objects.requireNonNull(policy, "policy");
+    Objects.requireNonNull(lifecycle, "lifecycle");
     if (maxBandwidth < 0) {
       throw new IllegalArgumentException("maxBandwidth >= 0 required but it was " + maxBandwidth);
     }
@@ -113,7 +116,8 @@ public record OutgoingSpec(
         DEFAULT_PEER_TIMEOUT,
         BatchGeometry.forPageSize(memory.layout().largestPageSizeBytes()),
         DEFAULT_SLABS,
-        Duration.ofMillis(500));
+        Duration.ofMillis(500),
+        OutgoingLifecycle.NONE);
   }
 
   private OutgoingSpec with(Consumer<Parts> change) {
@@ -137,6 +141,7 @@ public record OutgoingSpec(
     BatchGeometry geometry;
     int slabs;
     Duration progressInterval;
+    OutgoingLifecycle lifecycle;
 
     Parts(OutgoingSpec spec) {
       memory = spec.memory;
@@ -152,6 +157,7 @@ public record OutgoingSpec(
       geometry = spec.geometry;
       slabs = spec.slabs;
       progressInterval = spec.progressInterval;
+      lifecycle = spec.lifecycle;
     }
 
     OutgoingSpec spec() {
@@ -168,7 +174,8 @@ public record OutgoingSpec(
           peerTimeout,
           geometry,
           slabs,
-          progressInterval);
+          progressInterval,
+          lifecycle);
     }
   }
 
@@ -245,5 +252,43 @@ public record OutgoingSpec(
   /** {@return this spec with another interval of progress} */
   public OutgoingSpec withProgressInterval(Duration progressInterval) {
     return with(parts -> parts.progressInterval = progressInterval);
+  }
+
+  /** {@return this spec with something else done besides} */
+  public OutgoingSpec withLifecycle(OutgoingLifecycle lifecycle) {
+    return with(parts -> parts.lifecycle = lifecycle);
+  }
+
+  /** {@return this spec with other hooks before and after each round} */
+  public OutgoingSpec withHooks(MigrationHooks hooks) {
+    return withLifecycle(lifecycle.withHooks(hooks));
+  }
+
+  /**
+   * {@return this spec with a pause before the switch-over, until it is {@linkplain
+   * OutgoingMigration#continueMigration() continued}}
+   *
+   * @param atMost how long it is waited for at the most; null not to pause
+   */
+  public OutgoingSpec withPauseBeforeSwitchover(@Nullable Duration atMost) {
+    return withLifecycle(lifecycle.withPauseBeforeSwitchover(atMost));
+  }
+
+  /** {@return this spec with the guest's memory given back at the end, or not} */
+  public OutgoingSpec withReleaseRam(boolean releaseRam) {
+    return withLifecycle(lifecycle.withReleaseRam(releaseRam));
+  }
+
+  /** {@return this spec with another page saver; null for none} */
+  public OutgoingSpec withPageSaver(PageSaver.@Nullable Maker pageSaver) {
+    return withLifecycle(lifecycle.withPageSaver(pageSaver));
+  }
+
+  /**
+   * {@return this spec with pages written to the destination's memory where that is offered, and
+   * can be; or not}
+   */
+  public OutgoingSpec withSharedMemory(boolean sharedMemory) {
+    return withPageSaver(sharedMemory ? PageSaver.sharedMemory() : null);
   }
 }

@@ -21,7 +21,7 @@ final class OutgoingStatistics {
 
   private final long totalBytes;
   private final int pageSizeBytes;
-  private final boolean compressing;
+  private boolean compressing;
   private final long beganNanos;
 
   private MigrationStatus status = MigrationStatus.SETUP;
@@ -56,6 +56,7 @@ final class OutgoingStatistics {
   private long rawBatches;
   private long payloadBytes;
   private long storedBytes;
+  private @Nullable PlacementStatistics placement;
 
   // The last window over which mbps and pages per second were taken.
   private long windowNanos;
@@ -72,6 +73,11 @@ final class OutgoingStatistics {
     this.windowNanos = nowNanos;
     this.dirtyBytes = totalBytes;
     this.downtimeLimit = spec.limits().downtimeLimit();
+  }
+
+  /** Somebody has switched compression on. */
+  synchronized void compressing() {
+    compressing = true;
   }
 
   synchronized void status(MigrationStatus newStatus) {
@@ -91,9 +97,34 @@ final class OutgoingStatistics {
     transferred = bytes;
   }
 
+  /** {@return bytes of pages that are dirty and were not read} */
+  synchronized long remainingBytes() {
+    return Math.clamp(dirtyBytes, 0, totalBytes);
+  }
+
+  /** Says what may be placed, and why the rest may not. */
+  synchronized void placing(int blocks, List<String> refusals) {
+    placement = new PlacementStatistics(blocks, 0, 0, refusals);
+  }
+
+  /** Counts pages that were taken over on their way to the wire. */
+  synchronized void placed(long pages, long bytes) {
+    PlacementStatistics before = placement;
+    if (before != null) {
+      placement =
+          new PlacementStatistics(
+              before.blocks(), before.pages() + pages, before.bytes() + bytes, before.refusals());
+    }
+  }
+
+  /** {@return bytes that did not go by the stream} */
+  synchronized long placedBytes() {
+    return placement == null ? 0 : placement.bytes();
+  }
+
   /** Counts a batch that is on its way, as it is sent. */
   synchronized void batch(PageBatch batch) {
-    int raw = batch.count(PageKind.RAW);
+    int raw = batch.count(PageKind.RAW) + batch.count(PageKind.PLACED);
     zeroPages += batch.count(PageKind.ZERO);
     rawPages += raw;
     rawBytes += (long) raw * batch.pageSizeBytes();
@@ -271,6 +302,7 @@ final class OutgoingStatistics {
         compressing
             ? new CompressionStatistics(batches, rawBatches, payloadBytes, storedBytes)
             : null,
+        placement,
         tracker,
         rounds,
         steps,

@@ -5,6 +5,38 @@
  * io.pageflux.migration.IncomingMigration} are cold: nothing happens before somebody subscribes,
  * and each subscription is a migration of its own.
  *
+ * <h2>What happens when</h2>
+ *
+ * <table>
+ *   <caption>The turns of a migration, with what QEMU calls them</caption>
+ *   <tr><th>QEMU</th><th>source</th><th>destination</th></tr>
+ *   <tr><td>{@code save_setup}, {@code load_setup}</td>
+ *       <td>all of tracker, slabs, delta cache and threads, or nothing; HELLO, LAYOUT</td>
+ *       <td>slabs, when the layout is agreed; an offer of shared memory; READY</td></tr>
+ *   <tr><td>{@code before_ram_iterate}, {@code after_ram_iterate}</td>
+ *       <td colspan="2">{@link io.pageflux.migration.MigrationHooks}</td></tr>
+ *   <tr><td>{@code save_live_iterate}</td>
+ *       <td>a round, read and collected in slices of at most about 50 ms</td>
+ *       <td>applied batch by batch, acknowledged as a round</td></tr>
+ *   <tr><td>{@code state_pending_estimate}, {@code state_pending_exact}</td>
+ *       <td>{@link io.pageflux.migration.OutgoingMigration#pendingEstimate()}, {@link
+ *       io.pageflux.migration.OutgoingMigration#pendingExact()}</td><td></td></tr>
+ *   <tr><td>{@code save_page}</td><td>{@link io.pageflux.migration.PageSaver}</td><td></td></tr>
+ *   <tr><td>{@code pre-switchover}</td>
+ *       <td>the guest is paused; {@link
+ *       io.pageflux.migration.OutgoingMigration#continueMigration()}</td><td></td></tr>
+ *   <tr><td>{@code save_live_complete_precopy}</td>
+ *       <td>last round, device state, END; COMMIT when PREPARED has come</td>
+ *       <td>takes the device state, says PREPARED; starts the guest after COMMIT</td></tr>
+ *   <tr><td>{@code save_cleanup}, {@code load_cleanup}</td>
+ *       <td colspan="2">guest, peer, saver, tracker, slabs and threads, in this order, however it
+ *       ends; at the source then {@code release-ram}</td></tr>
+ * </table>
+ *
+ * <p>QEMU's {@code release-ram} gives pages back as they are sent, and so acts in post-copy only,
+ * where the source cannot go on anyway. Here the source can until the destination says that the
+ * guest runs, and memory is given back only then, all of it.
+ *
  * <h2>Who runs the guest</h2>
  *
  * <p>The source runs it until it pauses it for the last round. The destination starts it after it

@@ -11,6 +11,8 @@ import io.pageflux.page.PageBatch;
 import io.pageflux.page.PageKind;
 import io.pageflux.page.SlabPool;
 import java.lang.foreign.MemorySegment;
+import java.time.Duration;
+import java.util.concurrent.TimeUnit;
 import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
 import reactor.core.scheduler.Scheduler;
@@ -20,8 +22,15 @@ import reactor.core.scheduler.Scheduler;
  *
  * <p>Each page is copied exactly once; zero test, delta, compression and checksum all see that
  * copy, because the guest may be writing. The copy is what the tracker is told of.
+ *
+ * <p>A batch is the least that is done at once; where nothing has to be waited for, others get the
+ * thread when a slice of {@link #SLICE} is over, as QEMU's iteration ends after its {@code
+ * MAX_WAIT}.
  */
 public final class PageScanner {
+
+  /** After this time, with what is done to the batches on the same thread, it is others' turn. */
+  public static final Duration SLICE = Duration.ofMillis(50);
 
   private final GuestMemory memory;
   private final DirtyTracker tracker;
@@ -52,7 +61,8 @@ public final class PageScanner {
    * <p><b>Memory bound:</b> one slab for each batch that is not released; the pool's size at the
    * most.
    *
-   * <p><b>Ordering and threading:</b> ascending, on the scanner's scheduler.
+   * <p><b>Ordering and threading:</b> ascending, on the scanner's scheduler, in slices: what else
+   * is to run there does so between two batches.
    *
    * <p><b>Discard and cancel:</b> after a cancel nothing is read; a slab that was on its way is
    * released.
@@ -73,10 +83,16 @@ public final class PageScanner {
               }
               return cursor;
             })
-        .concatMap(cursor -> slab().map(lease -> copy(cursor, lease)), 0)
+        .concatMap(cursor -> slab(cursor).map(lease -> copy(cursor, lease)), 0)
         .subscribeOn(scheduler)
         .doOnDiscard(Lease.class, Lease::release)
         .doOnDiscard(PageBatch.class, PageBatch::release);
+  }
+
+  private Mono<Lease> slab(Cursor cursor) {
+    return cursor.sliceIsOver()
+        ? slab().doOnSubscribe(s -> cursor.beginSlice()).subscribeOn(scheduler)
+        : slab();
   }
 
   private Mono<Lease> slab() {
@@ -103,9 +119,11 @@ public final class PageScanner {
     private final MemoryPages pages;
     private int blockIndex;
     private long page;
+    private long sliceBeganNanos;
 
     Cursor(MemoryPages pages) {
       this.pages = pages;
+      beginSlice();
       this.page = pages.of(0).nextSet(0);
       skipCleanBlocks();
     }
@@ -114,6 +132,14 @@ public final class PageScanner {
       while (page < 0 && ++blockIndex < memory.blocks().size()) {
         page = pages.of(blockIndex).nextSet(0);
       }
+    }
+
+    void beginSlice() {
+      sliceBeganNanos = scheduler.now(TimeUnit.NANOSECONDS);
+    }
+
+    boolean sliceIsOver() {
+      return scheduler.now(TimeUnit.NANOSECONDS) - sliceBeganNanos >= SLICE.toNanos();
     }
 
     boolean atEnd() {

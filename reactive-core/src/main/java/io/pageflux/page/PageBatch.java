@@ -206,7 +206,7 @@ public final class PageBatch {
   private void checkLength(long page, PageKind kind, int length) {
     boolean fits =
         switch (kind) {
-          case ZERO -> length == 0;
+          case ZERO, PLACED -> length == 0;
           case RAW -> length == block.pageSizeBytes();
           // As long as the page is no use, but QEMU sends such, and they are to be passed on as
           // they are.

@@ -7,7 +7,9 @@ public enum PageKind {
   /** The page as it is. */
   RAW(1),
   /** XBZRLE: how the page differs from what was sent of it before. */
-  DELTA(2);
+  DELTA(2),
+  /** Nothing: the source has put the page into the destination's memory by another way. */
+  PLACED(3);
 
   private static final PageKind[] BY_CODE = values();
 

@@ -6,9 +6,10 @@ import java.lang.foreign.MemorySegment;
  * A walk over the pages of a batch that may change each of them in place.
  *
  * <p>After {@link #next()} the rewriter stands on a page, which stays as it is unless one of {@link
- * #toZero()}, {@link #toDelta} and {@link #drop()} is called. Contents move towards the start of
- * the slab as pages shrink, so they stay contiguous; nothing moves while nothing shrinks. The batch
- * is in order again when {@code next()} has returned false, and not before.
+ * #toZero()}, {@link #toPlaced()}, {@link #toDelta} and {@link #drop()} is called. Contents move
+ * towards the start of the slab as pages shrink, so they stay contiguous; nothing moves while
+ * nothing shrinks. The batch is in order again when {@code next()} has returned false, and not
+ * before.
  *
  * <pre>{@code
  * for (PageRewriter r = batch.rewrite(); r.next(); ) {
@@ -101,6 +102,12 @@ public final class PageRewriter {
   /** Makes the page a zero page. */
   public void toZero() {
     kind = PageKind.ZERO;
+    length = 0;
+  }
+
+  /** Makes the page one whose contents have gone, or will go, another way. */
+  public void toPlaced() {
+    kind = PageKind.PLACED;
     length = 0;
   }
 

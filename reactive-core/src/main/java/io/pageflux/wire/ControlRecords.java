@@ -52,6 +52,7 @@ final class ControlRecords {
       case WireRecord.Progress progress -> out.putLong(progress.bytes()).putLong(progress.pages());
       case WireRecord.DeviceState state -> out.put(state.bytes());
       case WireRecord.Stream stream -> out.put(stream.bytes());
+      case WireRecord.Offer offer -> writeOffer(offer, out);
       case WireRecord.End end -> out.putLong(end.pages()).putLong(end.deviceStateBytes());
       case WireRecord.Prepared prepared -> out.putLong(prepared.pages());
       case WireRecord.Failure failure -> {
@@ -70,6 +71,19 @@ final class ControlRecords {
   private static void writeText(String text, ByteBuffer out) {
     byte[] utf8 = Texts.utf8(text, WireLimits.MAX_TEXT_BYTES);
     out.putShort((short) utf8.length).put(utf8);
+  }
+
+  private static void writeOffer(WireRecord.Offer offer, ByteBuffer out) {
+    writeUuid(offer.machine(), out);
+    out.putInt(offer.process()).putInt(offer.blocks().size());
+    for (WireRecord.Offer.Block block : offer.blocks()) {
+      out.putInt(block.block()).putInt(block.descriptor());
+      writeUuid(block.token(), out);
+    }
+  }
+
+  private static void writeUuid(UUID uuid, ByteBuffer out) {
+    out.putLong(uuid.getMostSignificantBits()).putLong(uuid.getLeastSignificantBits());
   }
 
   private static void writeLayout(WireRecord.Layout layout, ByteBuffer out) {
@@ -135,6 +149,7 @@ final class ControlRecords {
             case KEEP_ALIVE -> new WireRecord.KeepAlive();
             case STREAM -> new WireRecord.Stream(body.bytes(bodyBytes, "the stream"));
             case STREAM_END -> new WireRecord.StreamEnd();
+            case OFFER -> readOffer(body);
             case PAGES -> throw new IllegalStateException("pages are read elsewhere");
           };
       body.end();
@@ -169,6 +184,23 @@ final class ControlRecords {
     String software = readText(body, "the program's name");
     return new WireRecord.Hello(
         minVersion, version, features, required, session, channel, channels, software);
+  }
+
+  private static WireRecord.Offer readOffer(BodyReader body) {
+    UUID machine = readUuid(body, "the machine");
+    int process = body.u32("the process", Integer.MAX_VALUE);
+    int count = body.u32("the number of offered blocks", WireLimits.MAX_BLOCKS);
+    List<WireRecord.Offer.Block> blocks = new ArrayList<>(count);
+    for (int i = 0; i < count; i++) {
+      int block = body.u32("an offered block", WireLimits.MAX_BLOCKS - 1);
+      int descriptor = body.u32("a block's descriptor", Integer.MAX_VALUE);
+      blocks.add(new WireRecord.Offer.Block(block, descriptor, readUuid(body, "a block's token")));
+    }
+    return new WireRecord.Offer(machine, process, blocks);
+  }
+
+  private static UUID readUuid(BodyReader body, String what) {
+    return new UUID(body.u64(what), body.u64(what));
   }
 
   private static WireRecord.Layout readLayout(BodyReader body) {

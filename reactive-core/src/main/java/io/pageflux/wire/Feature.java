@@ -12,6 +12,8 @@ public enum Feature {
    * A relay: the stream of another protocol passes through, with only its pages taken out of it.
    */
   RELAY(2),
+  /** The destination offers memory that the source may write to: pages of kind PLACED. */
+  SHARED_MEMORY(3),
   /** Continuous checkpoints: after the device state there may come another round. */
   CHECKPOINTS(4);
 

@@ -210,6 +210,9 @@ final class PagesReader {
       if (kind == PageKind.DELTA && !Feature.XBZRLE.in(features)) {
         throw in.error(kindAt, "delta pages, but XBZRLE was not agreed upon");
       }
+      if (kind == PageKind.PLACED && !Feature.SHARED_MEMORY.in(features)) {
+        throw in.error(kindAt, "placed pages, but SHARED_MEMORY was not agreed upon");
+      }
     } catch (IllegalArgumentException e) {
       throw in.error(at, String.valueOf(e.getMessage()));
     }
@@ -217,7 +220,7 @@ final class PagesReader {
 
   private static int contentBytes(PageKind kind, PageBatch batch, BodyReader deltas) {
     return switch (kind) {
-      case ZERO -> 0;
+      case ZERO, PLACED -> 0;
       case RAW -> batch.pageSizeBytes();
       case DELTA -> deltas.u32("a delta's length", batch.pageSizeBytes());
     };

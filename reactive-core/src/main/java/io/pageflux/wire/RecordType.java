@@ -22,7 +22,8 @@ enum RecordType {
   FAILURE(14, Sizes.FAILURE, Sizes.FAILURE + WireLimits.MAX_TEXT_BYTES),
   KEEP_ALIVE(15, 0),
   STREAM(16, 1, WireLimits.MAX_STREAM_PIECE_BYTES),
-  STREAM_END(17, 0);
+  STREAM_END(17, 0),
+  OFFER(18, Sizes.OFFER + Sizes.OFFERED, Sizes.OFFER + WireLimits.MAX_BLOCKS * Sizes.OFFERED);
 
   /** Sizes of the parts of records in bytes. */
   static final class Sizes {
@@ -53,6 +54,12 @@ enum RecordType {
 
     /** A delta's length in PAGES. */
     static final int DELTA_LENGTH = 4;
+
+    /** An OFFER without its blocks. */
+    static final int OFFER = 24;
+
+    /** A block of an OFFER. */
+    static final int OFFERED = 24;
 
     private Sizes() {}
   }
@@ -119,6 +126,7 @@ enum RecordType {
       case WireRecord.KeepAlive _ -> KEEP_ALIVE;
       case WireRecord.Stream _ -> STREAM;
       case WireRecord.StreamEnd _ -> STREAM_END;
+      case WireRecord.Offer _ -> OFFER;
     };
   }
 }

@@ -184,6 +184,12 @@ public final class WirePrinter {
           "%d bytes taken, %d pages applied".formatted(progress.bytes(), progress.pages());
       case WireRecord.DeviceState state -> state.bytes().length + " bytes";
       case WireRecord.Stream stream -> stream.bytes().length + " bytes";
+      case WireRecord.Offer offer ->
+          "machine %s, process %d, blocks %s"
+              .formatted(
+                  offer.machine(),
+                  offer.process(),
+                  offer.blocks().stream().map(WireRecord.Offer.Block::block).toList());
       case WireRecord.End end ->
           "%d pages, %d bytes of device state".formatted(end.pages(), end.deviceStateBytes());
       case WireRecord.Prepared prepared -> prepared.pages() + " pages applied";
@@ -198,7 +204,8 @@ public final class WirePrinter {
   }
 
   private static String describe(PageBatch batch) {
-    return "block %d %s, pages %d to %d: %d zero, %d raw, %d delta, %d bytes%s"
+    int placed = batch.count(PageKind.PLACED);
+    return "block %d %s, pages %d to %d: %d zero, %d raw, %d delta%s, %d bytes%s"
         .formatted(
             batch.blockIndex(),
             text(batch.block().name()),
@@ -207,6 +214,7 @@ public final class WirePrinter {
             batch.count(PageKind.ZERO),
             batch.count(PageKind.RAW),
             batch.count(PageKind.DELTA),
+            placed == 0 ? "" : ", " + placed + " placed",
             batch.payloadBytes(),
             batch.isCompressed() ? " in " + batch.storedBytes() + " of zstd" : "");
   }
@@ -243,11 +251,13 @@ public final class WirePrinter {
     if (!entry.getKey().equals(RecordType.PAGES.name())) {
       return "";
     }
-    return ", %d zero, %d raw, %d delta pages, contents of %d bytes in %d"
+    long placed = pages[PageKind.PLACED.code()];
+    return ", %d zero, %d raw, %d delta%s pages, contents of %d bytes in %d"
         .formatted(
             pages[PageKind.ZERO.code()],
             pages[PageKind.RAW.code()],
             pages[PageKind.DELTA.code()],
+            placed == 0 ? "" : ", " + placed + " placed",
             payloadBytes,
             storedBytes);
   }

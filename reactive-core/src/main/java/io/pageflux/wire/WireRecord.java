@@ -5,6 +5,7 @@ import io.pageflux.memory.RamLayout;
 import io.pageflux.page.BatchGeometry;
 import io.pageflux.page.PageBatch;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Objects;
 import java.util.UUID;
 
@@ -320,6 +321,62 @@ public sealed interface WireRecord {
 
   /** The stream that passes through has ended here: its writer has closed it. */
   record StreamEnd() implements WireRecord {}
+
+  /**
+   * Memory of the destination that the source may write to, if it runs on the same machine and can
+   * open it.
+   *
+   * @param machine which machine, as it has called itself since it was started
+   * @param process the destination's process
+   * @param blocks the blocks that are offered, 1 to {@link WireLimits#MAX_BLOCKS}, in order
+   */
+  record Offer(UUID machine, int process, List<Block> blocks) implements WireRecord {
+
+    /**
+     * A block that is offered.
+     *
+     * @param block its index in the layout
+     * @param descriptor the process's descriptor of the memory file that it is
+     * @param token what that file's name ends with
+     */
+    public record Block(int block, int descriptor, UUID token) {
+
+      /**
+       * Checks the values.
+       *
+       * @throws IllegalArgumentException if the index is not that of a block of any layout, or the
+       *     descriptor is negative
+       */
+      public Block {
+        Objects.requireNonNull(token, "token");
+        if (block < 0 || block >= WireLimits.MAX_BLOCKS || descriptor < 0) {
+          throw new IllegalArgumentException(
+              "no block %d, or no descriptor %d, can be offered".formatted(block, descriptor));
+        }
+      }
+    }
+
+    /**
+     * Checks the values.
+     *
+     * @throws IllegalArgumentException if the process is below 1, or there are no blocks, too many,
+     *     or not in ascending order
+     */
+    public Offer {
+      Objects.requireNonNull(machine, "machine");
+      blocks = List.copyOf(blocks);
+      if (process < 1 || blocks.isEmpty() || blocks.size() > WireLimits.MAX_BLOCKS) {
+        throw new IllegalArgumentException(
+            "an offer is of 1 to %d blocks of a process from 1, but this one is of %d blocks of %d"
+                .formatted(WireLimits.MAX_BLOCKS, blocks.size(), process));
+      }
+      for (int i = 1; i < blocks.size(); i++) {
+        if (blocks.get(i).block() <= blocks.get(i - 1).block()) {
+          throw new IllegalArgumentException("offered blocks come in ascending order, each once");
+        }
+      }
+    }
+  }
 
   private static void requireRound(int round) {
     if (round < 1) {

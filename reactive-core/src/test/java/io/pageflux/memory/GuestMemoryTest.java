@@ -1,5 +1,6 @@
 package io.pageflux.memory;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -10,6 +11,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Objects;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -59,6 +61,59 @@ class GuestMemoryTest {
       memory.blocks().forEach(GuestMemoryTest::touchBothEnds);
       assertThat(memory.block("a").pageOffset(memory.block("a").pageCount())).isEqualTo(size);
       assertThat(memory.block("h").pageOffset(3071)).isEqualTo((6L << 30) - (2 << 20));
+    }
+  }
+
+  private static long blocksOfFile(int descriptor) throws Exception {
+    Process stat =
+        new ProcessBuilder(
+                "stat",
+                "-L",
+                "-c",
+                "%b",
+                "/proc/" + ProcessHandle.current().pid() + "/fd/" + descriptor)
+            .start();
+    return Long.parseLong(new String(stat.getInputStream().readAllBytes(), UTF_8).strip());
+  }
+
+  @Test
+  void aSharedBlockKeepsItsSizeAndItsPagesCanBeGivenBack() throws Exception {
+    int descriptor;
+    try (GuestMemory memory =
+        GuestMemory.builder().shared("s", 4 * PAGE).anonymous("a", PAGE).build()) {
+      RamBlock.SharedFile file = Objects.requireNonNull(memory.block("s").sharedFile());
+      assertThat(memory.block("a").sharedFile()).isNull();
+      descriptor = file.descriptor();
+      Path path = Path.of("/proc/self/fd/" + descriptor);
+      assertThat(Files.readSymbolicLink(path).toString()).contains(file.fileName());
+      try (RandomAccessFile opened = new RandomAccessFile(path.toFile(), "rw")) {
+        assertThatThrownBy(() -> opened.setLength(PAGE)).isInstanceOf(IOException.class);
+        assertThatThrownBy(() -> opened.setLength(5 * PAGE)).isInstanceOf(IOException.class);
+      }
+      memory.blocks().forEach(block -> block.segment().fill((byte) 7));
+      assertThat(blocksOfFile(descriptor)).isEqualTo(4 * PAGE / 512);
+      assertThat(memory.releasePages()).isEqualTo(5 * PAGE);
+      assertThat(blocksOfFile(descriptor)).isZero();
+      for (RamBlock block : memory.blocks()) {
+        assertThat(block.segment().toArray(ValueLayout.JAVA_BYTE)).containsOnly((byte) 0);
+      }
+    }
+    assertThat(Path.of("/proc/self/fd/" + descriptor))
+        .satisfies(
+            closed ->
+                assertThat(
+                        Files.isSymbolicLink(closed)
+                            && Files.readSymbolicLink(closed).toString().contains("pageflux-"))
+                    .isFalse());
+  }
+
+  @Test
+  void aNamedFileIsNotGivenBack() throws IOException {
+    Path file = directory.resolve("somebodys");
+    try (GuestMemory memory = GuestMemory.builder().file("f", file, PAGE).build()) {
+      memory.block("f").segment().fill((byte) 7);
+      assertThat(memory.releasePages()).isZero();
+      assertThat(memory.block("f").segment().get(ValueLayout.JAVA_BYTE, 0)).isEqualTo((byte) 7);
     }
   }
 

@@ -15,12 +15,15 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicLong;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.reactivestreams.Subscription;
+import reactor.core.Disposable;
 import reactor.core.publisher.BaseSubscriber;
 import reactor.core.scheduler.Scheduler;
 import reactor.core.scheduler.Schedulers;
@@ -185,6 +188,54 @@ class PageScannerTest {
       batches.forEach(PageBatch::release);
       assertThat(batches).hasSize(8);
     }
+  }
+
+  /** A thread whose clock is moved on by the test. */
+  private static final class Clocked implements Scheduler {
+    private final Scheduler thread;
+    private final AtomicLong nanos = new AtomicLong();
+
+    Clocked(Scheduler thread) {
+      this.thread = thread;
+    }
+
+    @Override
+    public long now(TimeUnit unit) {
+      return unit.convert(nanos.get(), TimeUnit.NANOSECONDS);
+    }
+
+    @Override
+    public Disposable schedule(Runnable task) {
+      return thread.schedule(task);
+    }
+
+    @Override
+    public Worker createWorker() {
+      return thread.createWorker();
+    }
+  }
+
+  @Test
+  void othersGetTheThreadWhenASliceIsOver() {
+    MemoryPages pages = new MemoryPages(memory.layout());
+    pages.of(0).addAll();
+    Clocked clocked = new Clocked(thread);
+    List<String> order = new CopyOnWriteArrayList<>();
+    new PageScanner(memory, new CopyRecorder(), pool, clocked)
+        .round(pages)
+        .doOnNext(
+            batch -> {
+              batch.release();
+              order.add("batch");
+              // Three batches, and 20 ms for each: the slice is over after the third.
+              clocked.nanos.addAndGet(TimeUnit.MILLISECONDS.toNanos(20));
+              if (order.size() == 1) {
+                thread.schedule(() -> order.add("others"));
+              }
+            })
+        .blockLast(Duration.ofSeconds(20));
+    assertThat(order.subList(0, 5)).containsExactly("batch", "batch", "batch", "others", "batch");
+    assertThat(order).hasSize(9);
   }
 
   @Test

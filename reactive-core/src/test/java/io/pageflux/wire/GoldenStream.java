@@ -67,7 +67,14 @@ final class GoldenStream {
     stream.add(new WireRecord.Failure(MigrationException.Kind.TIMEOUT, "späte Antwort"));
     stream.add(new WireRecord.KeepAlive());
     stream.add(new WireRecord.Stream(new byte[] {(byte) 0xbe, (byte) 0xef}));
-    return stream.add(new WireRecord.StreamEnd());
+    stream.add(new WireRecord.StreamEnd());
+    return stream.add(
+        new WireRecord.Offer(
+            UUID.fromString("01234567-89ab-cdef-0123-456789abcdef"),
+            1234,
+            List.of(
+                new WireRecord.Offer.Block(
+                    0, 7, UUID.fromString("fedcba98-7654-3210-fedc-ba9876543210")))));
   }
 
   private static PageBatch batch(SlabPool pool) {

@@ -50,6 +50,10 @@ final class Streams {
     return new P(page, PageKind.ZERO, 0);
   }
 
+  static P placed(long page) {
+    return new P(page, PageKind.PLACED, 0);
+  }
+
   static P raw(long page) {
     return new P(page, PageKind.RAW, 512);
   }
@@ -144,7 +148,15 @@ final class Streams {
     stream.add(new WireRecord.Failure(MigrationException.Kind.GUEST, "no wäy"));
     stream.add(new WireRecord.KeepAlive());
     stream.add(new WireRecord.Stream(new byte[] {4, 5}));
-    return stream.add(new WireRecord.StreamEnd());
+    stream.add(batch(pool, random, 0, zero(1), placed(2), raw(3)));
+    stream.add(new WireRecord.StreamEnd());
+    return stream.add(
+        new WireRecord.Offer(
+            new UUID(1, 2),
+            77,
+            List.of(
+                new WireRecord.Offer.Block(0, 5, new UUID(3, 4)),
+                new WireRecord.Offer.Block(1, 0, new UUID(5, 6)))));
   }
 
   /** A record with right checksums, whatever its body is. */

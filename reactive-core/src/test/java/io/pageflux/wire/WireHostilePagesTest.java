@@ -119,7 +119,7 @@ class WireHostilePagesTest {
     refuses("a run of 0 pages after 1 of 3", b -> b.run[1][1] = 0);
     refuses("a run of 3 pages after 1 of 3", b -> b.run[1][1] = 3);
     refuses("a run of 4294967295 pages", b -> b.run[0][1] = -1);
-    refuses("no page kind has the code 3", b -> b.run[0][2] = 3);
+    refuses("no page kind has the code 4", b -> b.run[0][2] = 4);
     refuses("page 5 of block 'ram' follows page 5", b -> b.run[1][0] = 5);
     refuses("page 4 of block 'ram' follows page 5", b -> b.run[1][0] = 4);
     refuses("page 64 is outside block 'ram' of 64 pages", b -> b.run[2][0] = 64);

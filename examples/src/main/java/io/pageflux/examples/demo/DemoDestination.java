@@ -35,7 +35,7 @@ public final class DemoDestination implements Callable<Integer> {
   @Override
   public Integer call() {
     ChildTalk talk = ChildTalk.begin(console, System.in);
-    try (GuestMemory memory = GuestMemory.builder().anonymous("ram", options.sizeBytes()).build();
+    try (GuestMemory memory = memory();
         KvGuest guest = KvGuest.awaited(memory.block(0), options.load())) {
       receive(talk, memory, guest);
       return verify(talk, guest) ? ExitCode.OK : ExitCode.FAILED;
@@ -45,6 +45,13 @@ public final class DemoDestination implements Callable<Integer> {
     }
   }
 
+  private GuestMemory memory() {
+    GuestMemory.Builder memory = GuestMemory.builder();
+    return options.sharedMemory()
+        ? memory.shared("ram", options.sizeBytes()).build()
+        : memory.anonymous("ram", options.sizeBytes()).build();
+  }
+
   private void receive(ChildTalk talk, GuestMemory memory, KvGuest guest) {
     Acceptor acceptor = Objects.requireNonNull(TcpTransport.listen(TcpSpec.loopback(0)).block());
     try {
@@ -52,7 +59,9 @@ public final class DemoDestination implements Callable<Integer> {
       new MigrationWatch(event -> {})
           .follow(
               IncomingMigration.of(
-                      IncomingSpec.of(memory, guest, acceptor).withWorkers(options.workers()))
+                      IncomingSpec.of(memory, guest, acceptor)
+                          .withWorkers(options.workers())
+                          .withSharedMemory(options.sharedMemory()))
                   .events(console.interruption().requests()));
     } finally {
       acceptor.dispose();

@@ -107,6 +107,13 @@ final class DemoOptions {
               + " (${DEFAULT-VALUE}).")
   private LimitAction onLimit = LimitAction.SWITCH;
 
+  @Option(
+      names = "--shared-memory",
+      description =
+          "Let the source write whole pages to the destination's memory itself, as both are on this"
+              + " machine; the stream says which.")
+  private boolean sharedMemory;
+
   @Mixin private ConvergenceOptions convergence = new ConvergenceOptions();
 
   @Option(
@@ -145,6 +152,10 @@ final class DemoOptions {
     return xbzrleCache == null
         ? Math.max(DEFAULT_CACHE_BYTES, size.bytes() / 4)
         : xbzrleCache.bytes();
+  }
+
+  boolean sharedMemory() {
+    return sharedMemory;
   }
 
   int workers() {
@@ -221,6 +232,9 @@ final class DemoOptions {
             "--timeout=" + timeout.toNanos() / 1000 + "us",
             "--on-limit=" + onLimit,
             "--run-after=" + runAfter.toNanos() / 1000 + "us"));
+    if (sharedMemory) {
+      arguments.add("--shared-memory");
+    }
     return arguments;
   }
 }

@@ -126,6 +126,7 @@ public final class DemoSource implements Callable<Integer> {
         .withMaxBandwidth(options.linkBytesPerSecond())
         .withLimits(options.limits())
         .withPolicy(options.policy())
+        .withSharedMemory(options.sharedMemory())
         .withProgressInterval(PROGRESS_INTERVAL);
   }
 }

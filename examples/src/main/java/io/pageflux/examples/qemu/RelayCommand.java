@@ -1,5 +1,6 @@
 package io.pageflux.examples.qemu;
 
+import io.pageflux.codec.XbzrleCaches;
 import io.pageflux.codec.XbzrleSpec;
 import io.pageflux.examples.cli.ByteSize;
 import io.pageflux.examples.cli.Console;
@@ -64,8 +65,16 @@ public final class RelayCommand {
               paramLabel = "CODEC",
               defaultValue = "zstd:1",
               converter = SendCommand.CompressionConverter.class,
-              description = "zstd:LEVEL, or none (${DEFAULT-VALUE}).")
+              description =
+                  "zstd:LEVEL, or none (${DEFAULT-VALUE}). Harder, up to level 5, while the link"
+                      + " limits the migration.")
           OptionalInt compression,
+      @Option(
+              names = "--adaptive",
+              description =
+                  "Send pages as they are, and not compressed, while the link seems to have room"
+                      + " for that.")
+          boolean adaptive,
       @Option(
               names = "--workers",
               paramLabel = "N",
@@ -92,16 +101,23 @@ public final class RelayCommand {
         RelaySpec.DEFAULT
             .withCompression(
                 compression.isEmpty() ? null : new CompressionSpec(compression.getAsInt(), workers))
+            .withAdaptive(adaptive)
             .withXbzrle(
                 cache.bytes() == 0 ? null : XbzrleSpec.DEFAULT.withCacheBytes(cache.bytes()))
             .withPeerTimeout(peerTimeout);
     SocketSpec qemu = listen.spec().withSocketBuffers(0, QEMU_BUFFER_BYTES);
-    return new RelayRunner(
-            console, once, "QEMU", listen instanceof Endpoint.Tcp ? "migrate tcp:%s" : "migrate %s")
-        .run(
-            SocketTransport.listen(qemu),
-            acceptor ->
-                QemuRelay.source(spec, acceptor, SocketTransport.connector(connect.spec())));
+    try (XbzrleCaches caches = new XbzrleCaches()) {
+      return new RelayRunner(
+              console,
+              once,
+              "QEMU",
+              listen instanceof Endpoint.Tcp ? "migrate tcp:%s" : "migrate %s")
+          .run(
+              SocketTransport.listen(qemu),
+              acceptor ->
+                  QemuRelay.source(
+                      spec, caches, acceptor, SocketTransport.connector(connect.spec())));
+    }
   }
 
   @Command(name = "destination", description = "The relay that hands the stream to QEMU.")

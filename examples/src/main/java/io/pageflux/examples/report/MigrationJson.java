@@ -9,6 +9,7 @@ import io.pageflux.examples.cli.Failures;
 import io.pageflux.migration.CompressionStatistics;
 import io.pageflux.migration.MigrationInfo;
 import io.pageflux.migration.MigrationStatus;
+import io.pageflux.migration.PlacementStatistics;
 import io.pageflux.migration.RamStatistics;
 import io.pageflux.migration.RoundReport;
 import java.time.Duration;
@@ -47,6 +48,10 @@ public final class MigrationJson {
     CompressionStatistics compression = info.compression();
     if (compression != null) {
       compression(json.putObject("compression"), compression);
+    }
+    PlacementStatistics placement = info.placement();
+    if (placement != null) {
+      placement(json.putObject("placement"), placement);
     }
     json.put("tracker", info.tracker());
     var rounds = json.putArray("rounds");
@@ -109,6 +114,14 @@ public final class MigrationJson {
     json.put("bytes", compression.bytes());
     json.put("compressed-size", compression.compressedBytes());
     json.put("compression-rate", compression.compressionRate());
+  }
+
+  private static void placement(ObjectNode json, PlacementStatistics placement) {
+    json.put("blocks", placement.blocks());
+    json.put("pages", placement.pages());
+    json.put("bytes", placement.bytes());
+    var refusals = json.putArray("refusals");
+    placement.refusals().forEach(refusals::add);
   }
 
   private static void round(ObjectNode json, RoundReport round) {

@@ -101,6 +101,17 @@ public final class MigrationSummary {
                           compression.path("raw-batches").asLong()
                               + compression.path("batches").asLong()))));
     }
+    JsonNode placement = info.path("placement");
+    if (placement.isObject()) {
+      lines.add(
+          entry(
+              "placed",
+              "%s of the whole pages (%s) in memory that both sides share"
+                  .formatted(
+                      count(placement.path("pages")),
+                      Bytes.text(placement.path("bytes").asLong()))));
+      placement.path("refusals").forEach(why -> lines.add(entry("not placed", why.asText())));
+    }
     lines.add(entry("sent", sent(info)));
     lines.add(
         entry(

@@ -37,6 +37,7 @@ class MigrationReportTest {
         new RamStatistics(3 << 20, 0, 1 << 30, 10, 20, 20 << 12, 77, 123.5, 4, 4096, 1000),
         new XbzrleCounters(64 << 20, 5000, 30, 10, 0.25, 2.5, 3),
         new CompressionStatistics(9, 1, 3000, 1000),
+        null,
         "userfaultfd",
         reports,
         List.of(

@@ -280,7 +280,9 @@ final class Distribution implements CoreSubscriber<PageBatch> {
     if (block == blocks.size()) {
       throw new IllegalArgumentException(batch + " is of no block of " + layout);
     }
-    if (batch.isCompressed() || batch.count(PageKind.DELTA) > 0) {
+    if (batch.isCompressed()
+        || batch.count(PageKind.DELTA) > 0
+        || batch.count(PageKind.PLACED) > 0) {
       throw new IllegalArgumentException(
           "multifd has no deltas and compresses itself, so it cannot take " + batch);
     }

@@ -151,7 +151,9 @@ public final class MultifdPacketWriter implements AutoCloseable {
       throw new IllegalArgumentException(
           batch.block() + ", but the packets are for pages of " + pageSizeBytes);
     }
-    if (batch.isCompressed() || batch.count(PageKind.DELTA) > 0) {
+    if (batch.isCompressed()
+        || batch.count(PageKind.DELTA) > 0
+        || batch.count(PageKind.PLACED) > 0) {
       throw new IllegalArgumentException(
           "multifd has no deltas and compresses itself, so it cannot take " + batch);
     }

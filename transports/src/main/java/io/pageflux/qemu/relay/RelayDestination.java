@@ -36,6 +36,7 @@ final class RelayDestination extends RelayLink {
 
   private volatile @Nullable Connection qemu;
   private volatile @Nullable SlabPool arriving;
+  private boolean greeted; // only where records arrive
   private long acknowledged; // guarded by output
   private volatile int otherRecords; // that were taken and are no buffers; written by one thread
   private boolean ended; // only where records are taken
@@ -58,6 +59,7 @@ final class RelayDestination extends RelayLink {
     attend(
         channel
             .receive()
+            .doOnNext(this::arrived)
             .transform(RecordDecompressor.of(channel, spec.workers(), threads))
             .concatMap(this::next, 0)
             .doOnDiscard(WireRecord.Pages.class, pages -> pages.batch().release())
@@ -66,6 +68,26 @@ final class RelayDestination extends RelayLink {
         Flux.interval(ACKNOWLEDGE_INTERVAL, timer)
             .onBackpressureDrop()
             .subscribe(tick -> acknowledge(), this::end));
+  }
+
+  /**
+   * Takes a layout as soon as it arrives. Records wait for one another to be taken, and the first
+   * ones for the connection to QEMU; the batches that follow a layout are read meanwhile, and have
+   * to be known by then.
+   */
+  private void arrived(WireRecord record) {
+    if (channel.isOver()) {
+      return;
+    }
+    try {
+      switch (record) {
+        case WireRecord.Hello hello -> greeted = true;
+        case WireRecord.Layout layout -> layout(layout);
+        default -> {}
+      }
+    } catch (RuntimeException e) {
+      channel.endOver(e);
+    }
   }
 
   private Mono<Void> next(WireRecord record) {
@@ -90,7 +112,7 @@ final class RelayDestination extends RelayLink {
       case WireRecord.Hello theirs -> {
         return hello(theirs);
       }
-      case WireRecord.Layout layout -> layout(layout);
+      case WireRecord.Layout layout -> otherRecords++;
       case WireRecord.Pages pages -> {
         return pages(pages.batch());
       }
@@ -181,7 +203,7 @@ final class RelayDestination extends RelayLink {
   }
 
   private void layout(WireRecord.Layout theirs) {
-    if (qemu == null || arriving != null) {
+    if (!greeted || arriving != null) {
       throw outOfTurn(theirs);
     }
     BatchGeometry geometry = theirs.geometry();
@@ -201,7 +223,6 @@ final class RelayDestination extends RelayLink {
     SlabPool slabs = new SlabPool(2 * spec.workers() + 2 + QemuOutput.MAX_BUFFERS, geometry);
     arriving = slabs;
     channel.expectPages(theirs.layout(), slabs, Feature.all());
-    otherRecords++;
   }
 
   private Mono<Void> pages(PageBatch batch) {

@@ -2,6 +2,7 @@ package io.pageflux.qemu.relay;
 
 import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
+import io.pageflux.codec.XbzrleCaches;
 import io.pageflux.codec.XbzrleEncoder;
 import io.pageflux.codec.XbzrleSpec;
 import io.pageflux.codec.ZstdBatchCompressor;
@@ -34,11 +35,13 @@ final class RelaySource extends RelayLink {
   /** The most of the return path that may wait for QEMU to read it. QEMU's messages are short. */
   private static final int MAX_RETURN_BACKLOG_BYTES = 1 << 20;
 
+  private final XbzrleCaches caches;
   private final Connection qemu;
   private final Scheduler threads;
   private final SlabPool pool;
   private final WireRecord.Hello hello = hello(UUID.randomUUID());
   private final RelayWindow window = new RelayWindow();
+  private final @Nullable CompressionChoice choice;
   private final Sinks.One<WireRecord.Hello> answer = Sinks.one();
   private final Sinks.Many<TransportBuffer> toQemu = Sinks.many().unicast().onBackpressureBuffer();
   private int returnBacklogBytes; // guarded by toQemu
@@ -52,15 +55,18 @@ final class RelaySource extends RelayLink {
 
   RelaySource(
       RelaySpec spec,
+      XbzrleCaches caches,
       Connection qemu,
       Connection peer,
       Scheduler threads,
       Mono<Void> stop,
       FluxSink<RelayInfo> progress) {
     super(spec, peer, stop, progress);
+    this.caches = caches;
     this.qemu = qemu;
     this.threads = threads;
     this.pool = new SlabPool(spec.slabs(), spec.geometry());
+    this.choice = spec.compression() != null && spec.adaptive() ? new CompressionChoice() : null;
   }
 
   @Override
@@ -118,7 +124,7 @@ final class RelaySource extends RelayLink {
       long guestBytes = Long.highestOneBit(2 * layout.totalBytes() - 1);
       encoder =
           new XbzrleEncoder(
-              layout, xbzrle.withCacheBytes(Math.min(xbzrle.cacheBytes(), guestBytes)));
+              layout, xbzrle.withCacheBytes(Math.min(xbzrle.cacheBytes(), guestBytes)), caches);
       encoder.beginRound(0, true, false);
     }
     return new WireRecord.Layout(layout, spec.geometry());
@@ -152,7 +158,12 @@ final class RelaySource extends RelayLink {
       return;
     }
     notePass(deltas, batch);
-    deltas.encode(batch);
+    // To remember pages takes memory and a tenth of the processors' time. Where the link is so
+    // fast that nothing is compressed, what deltas save is not worth that. No page comes twice in
+    // the first pass: none that was remembered is overtaken by one that was not.
+    if (pass > 0 || choice == null || !choice.isRaw()) {
+      deltas.encode(batch);
+    }
   }
 
   /** QEMU goes through its pages in order, over and over: going back is another pass. */
@@ -171,17 +182,32 @@ final class RelaySource extends RelayLink {
     if (compression == null) {
       return Function.identity();
     }
+    CompressionEffort effort = new CompressionEffort(compression.level());
     return OrderedParallelMap.of(
         compression.workers(),
         2 * compression.workers(),
         threads,
-        () -> new Compressor(compression.level()),
-        record -> record instanceof WireRecord.Pages pages && pages.batch().storedBytes() > 0,
+        () -> new Compressor(compression.level(), effort),
+        record -> hasContents(record) instanceof PageBatch batch && isCompressed(batch),
         record -> {
           if (record instanceof WireRecord.Pages pages) {
             pages.batch().release();
           }
         });
+  }
+
+  /** {@return a record's pages, if it has pages with contents} */
+  private static @Nullable PageBatch hasContents(WireRecord record) {
+    return record instanceof WireRecord.Pages pages && pages.batch().payloadBytes() > 0
+        ? pages.batch()
+        : null;
+  }
+
+  private boolean isCompressed(PageBatch batch) {
+    CompressionChoice chooser = choice;
+    return chooser == null
+        || chooser.compress(
+            batch.payloadBytes(), channel.bytesWritten(), channel.sendBusyNanos(), now());
   }
 
   /** Holds back what comes after a record while the window is full. */
@@ -276,17 +302,20 @@ final class RelaySource extends RelayLink {
   }
 
   /** Compresses batches in one thread. */
-  private static final class Compressor implements OrderedParallelMap.Worker<WireRecord> {
+  private final class Compressor implements OrderedParallelMap.Worker<WireRecord> {
 
     private final ZstdBatchCompressor zstd;
+    private final CompressionEffort effort;
 
-    Compressor(int level) {
+    Compressor(int level, CompressionEffort effort) {
       this.zstd = new ZstdBatchCompressor(level);
+      this.effort = effort;
     }
 
     @Override
     public WireRecord apply(WireRecord record) {
       if (record instanceof WireRecord.Pages pages) {
+        zstd.setLevel(effort.level(window.heldBackShare(), now()));
         zstd.compress(pages.batch());
       }
       return record;

@@ -36,6 +36,9 @@ final class RelayWindow {
   /** For how long the least time is believed: a way may become longer. */
   private static final long LEAST_DELAY_AGE_NANOS = 10_000_000_000L;
 
+  /** Over which time it is judged whether the window holds the sender back. */
+  private static final long JUDGED_NANOS = 250_000_000;
+
   private record Sent(long bytes, long nanos, boolean whenFull) {}
 
   // All guarded by this object's monitor.
@@ -46,6 +49,11 @@ final class RelayWindow {
   private long leastDelayNanos = Long.MAX_VALUE;
   private long leastDelayAtNanos;
   private Sinks.@Nullable Empty<Void> room;
+  private long fullSinceNanos;
+  private long heldBackNanos;
+  private long judgedAtNanos;
+  private boolean judged;
+  private double heldBackShare;
 
   RelayWindow() {
     this.windowBytes = LEAST_BYTES;
@@ -57,6 +65,7 @@ final class RelayWindow {
    * @return completes when another one may be sent; null if that is now
    */
   synchronized @Nullable Mono<Void> sent(long bytes, long nowNanos) {
+    judge(nowNanos);
     bytesUnderWay += bytes;
     boolean full = bytesUnderWay >= windowBytes;
     underWay.add(new Sent(bytes, nowNanos, full));
@@ -65,7 +74,30 @@ final class RelayWindow {
     }
     Sinks.Empty<Void> waiting = Sinks.empty();
     room = waiting;
+    fullSinceNanos = nowNanos;
     return waiting.asMono();
+  }
+
+  private void judge(long nowNanos) {
+    long nanos = judged ? nowNanos - judgedAtNanos : 0;
+    if (nanos > 0) {
+      double share = Math.clamp((double) heldBackNanos / nanos, 0.0, 1.0);
+      heldBackShare += (share - heldBackShare) * Math.min(1, (double) nanos / JUDGED_NANOS);
+      heldBackNanos = 0;
+    }
+    if (nanos > 0 || !judged) {
+      judgedAtNanos = nowNanos;
+      judged = true;
+    }
+  }
+
+  /**
+   * {@return for which share of the time the sender has lately been waiting for room: if most of
+   * it, it is the link, or the destination, that limits the migration, and not the sender's
+   * processors}
+   */
+  synchronized double heldBackShare() {
+    return heldBackShare;
   }
 
   /**
@@ -85,9 +117,10 @@ final class RelayWindow {
         bytesUnderWay -= sent.bytes;
         learn(sent, nowNanos);
       }
-      if (bytesUnderWay < windowBytes) {
+      if (room != null && bytesUnderWay < windowBytes) {
         waiting = room;
         room = null;
+        heldBackNanos += nowNanos - fullSinceNanos;
       }
     }
     if (waiting != null) { // outside of the monitor: this sends

@@ -316,8 +316,14 @@ public final class QemuStreamWriter implements AutoCloseable {
           case ZERO -> 1;
           case RAW -> 0;
           case DELTA -> 3;
+          case PLACED -> throw placed(batch);
         };
     return 8 + (withName ? 1 + currentName.length : 0) + more;
+  }
+
+  private static IllegalArgumentException placed(PageBatch batch) {
+    return new IllegalArgumentException(
+        "pages that have gone another way cannot be written to QEMU's stream: " + batch);
   }
 
   /** Writes what comes before a page's contents. {@return where they begin} */
@@ -327,6 +333,7 @@ public final class QemuStreamWriter implements AutoCloseable {
           case ZERO -> QemuFormat.FLAG_ZERO;
           case RAW -> QemuFormat.FLAG_PAGE;
           case DELTA -> QemuFormat.FLAG_XBZRLE;
+          case PLACED -> throw placed(batch);
         };
     long address = batch.page(i) * batch.pageSizeBytes();
     out.putLong(start, address | flag | (withName ? 0 : QemuFormat.FLAG_CONTINUE));
@@ -337,7 +344,7 @@ public final class QemuStreamWriter implements AutoCloseable {
     }
     switch (batch.kind(i)) {
       case ZERO -> out.put(at++, (byte) 0);
-      case RAW -> {}
+      case RAW, PLACED -> {}
       case DELTA -> {
         out.put(at, (byte) QemuFormat.ENCODING_XBZRLE);
         out.putShort(at + 1, (short) batch.length(i));

@@ -12,13 +12,23 @@ class RelayWindowTest {
   private static final long RECORD = 64 << 10;
   private final RelayWindow window = new RelayWindow();
 
+  private final ArrayDeque<Long> arrivals = new ArrayDeque<>();
+  private long now;
+  private long linkFree;
+  private long passedOn;
+
   /** A link of so many bytes per second and so long a way, busy as long as it may be. */
   private void drive(long bytesPerSecond, long delayNanos, long records) {
-    ArrayDeque<Long> arrivals = new ArrayDeque<>();
-    long now = 0;
-    long linkFree = 0;
-    long passedOn = 0;
+    drive(bytesPerSecond, delayNanos, records, 0);
+  }
+
+  /** The same, but for a sender that needs so much time to make a record. */
+  private void drive(long bytesPerSecond, long delayNanos, long records, long makingNanos) {
     for (long sent = 0; sent < records; sent++) {
+      now += makingNanos;
+      while (!arrivals.isEmpty() && arrivals.peek() <= now) {
+        assertThat(window.passedOn(++passedOn, arrivals.remove())).isTrue();
+      }
       AtomicBoolean mayGoOn = new AtomicBoolean(true);
       linkFree = Math.max(linkFree, now) + RECORD * 1_000_000_000 / bytesPerSecond;
       arrivals.add(linkFree + delayNanos);
@@ -71,6 +81,17 @@ class RelayWindowTest {
       assertThat(window.passedOn(i, i + 1)).isTrue();
     }
     assertThat(window.windowBytes()).isEqualTo(RelayWindow.LEAST_BYTES);
+  }
+
+  @Test
+  void itIsKnownWhetherTheLinkOrTheSenderLimits() {
+    assertThat(window.heldBackShare()).isLessThan(0.5);
+    drive(25_000_000, 1_000_000, 1_000); // a record takes 2.6 ms
+    assertThat(window.heldBackShare()).isGreaterThan(0.5);
+    drive(25_000_000, 1_000_000, 1_000, 4_000_000);
+    assertThat(window.heldBackShare()).isLessThan(0.5);
+    drive(25_000_000, 1_000_000, 1_000, 500_000);
+    assertThat(window.heldBackShare()).isGreaterThan(0.5);
   }
 
   @Test

@@ -64,13 +64,16 @@ final class Mover {
     set(destination.qmp(), means);
     destination.qmp().commands().migrateIncoming(address).block();
     long before = link.bytesFromSource();
+    long begun = System.nanoTime();
     source.qmp().commands().migrate(means.isRelayed() ? relays.uri() : address).block();
     MigrateStatus status = await(source.qmp().commands());
     if (status == null) {
       return null;
     }
-    double silence = (destination.awaitFirstBeat() - source.lastBeatNanos()) / 1e6;
+    long arrived = destination.awaitFirstBeat();
+    double silence = (arrived - source.lastBeatNanos()) / 1e6;
     return new Move(
+        (arrived - begun) / 1e6,
         status.info().path("total-time").asDouble(),
         status.info().path("downtime").asDouble(),
         silence,

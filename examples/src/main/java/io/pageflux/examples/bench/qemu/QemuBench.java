@@ -18,6 +18,10 @@ import org.jspecify.annotations.Nullable;
  * Measures scenes one after the other. In each, every setting of QEMU's own is tried once to find
  * the best of them; then QEMU's defaults, that one and warm relays move the same guest in turns,
  * and cold relays, new for each migration, after them.
+ *
+ * <p>The total time ends when the guest runs at the destination, by a clock outside: what the
+ * source's QEMU says leaves out what is still in its socket, unless it has a return path, which the
+ * relays need.
  */
 final class QemuBench {
 
@@ -108,7 +112,7 @@ final class QemuBench {
       }
     }
     return tried.entrySet().stream()
-        .min(Comparator.comparingDouble(e -> e.getValue().totalMillis()))
+        .min(Comparator.comparingDouble(e -> e.getValue().arrivedMillis()))
         .map(Map.Entry::getKey)
         .orElse(Means.DEFAULTS);
   }
@@ -151,6 +155,9 @@ final class QemuBench {
     if (scene.bestTarget() > 0) {
       target("total time to " + best.means(), ratio(warm, best), scene.bestTarget());
     }
+    out.printf(
+        "  the same by what QEMU says: %.2f and %.2f%n",
+        saidRatio(warm, defaults), saidRatio(warm, best));
     target(
         "bytes on the wire to " + best.means(),
         warm.wireMegabytes().median() / best.wireMegabytes().median(),
@@ -169,10 +176,15 @@ final class QemuBench {
     return ours.seconds().median() / theirs.seconds().median();
   }
 
+  private static double saidRatio(Series ours, Series theirs) {
+    return ours.secondsAsQemuSays().median() / theirs.secondsAsQemuSays().median();
+  }
+
   private void tell(Scene scene, Series series) {
     out.printf("  %s, %d migrations%n", series.means(), series.moves().size());
     if (!series.moves().isEmpty()) {
       cell("total time, s", series.seconds());
+      cell("total time as QEMU says, s", series.secondsAsQemuSays());
       cell("on the wire, MB", series.wireMegabytes());
       cell("downtime as QEMU says, ms", series.downtime());
       cell("downtime seen from outside, ms", series.silence());

@@ -1,10 +1,9 @@
-package io.pageflux.examples.image;
+package io.pageflux.migration;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.pageflux.MigrationException;
-import io.pageflux.examples.cli.CliException;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -95,18 +94,5 @@ class ProcessThrottleTest {
         .hasMessage("process %d cannot be sent signal 18: no such process (ESRCH)", process.pid());
     throttle.set(0);
     throttle.hold();
-  }
-
-  @Test
-  void processesThatItWouldBeAMistakeToStopAreRefused() throws Exception {
-    long self = ProcessHandle.current().pid();
-    for (long pid : new long[] {-5, 0, 1, self}) {
-      assertThatThrownBy(() -> ProcessThrottle.requireSensible(pid))
-          .isInstanceOf(CliException.class)
-          .hasMessageContaining("but it was " + pid);
-    }
-    process.destroyForcibly().waitFor();
-    assertThatThrownBy(() -> ProcessThrottle.requireSensible(process.pid()))
-        .hasMessageContaining("there is no process");
   }
 }

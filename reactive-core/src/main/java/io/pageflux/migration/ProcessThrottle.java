@@ -1,8 +1,6 @@
-package io.pageflux.examples.image;
+package io.pageflux.migration;
 
 import io.pageflux.MigrationException;
-import io.pageflux.examples.cli.CliException;
-import io.pageflux.examples.cli.ExitCode;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
@@ -15,7 +13,7 @@ import org.jspecify.annotations.Nullable;
  * <p>A thread of its own does that while the percentage is above 0. It lets the process go on
  * before it ends, whatever it ends by; and so does the end of this JVM, but for SIGKILL.
  */
-final class ProcessThrottle implements CommandGuest.Throttle {
+public final class ProcessThrottle {
 
   private static final long RUN_NANOS = 10_000_000;
 
@@ -28,23 +26,21 @@ final class ProcessThrottle implements CommandGuest.Throttle {
   private @Nullable Thread thread;
   private @Nullable String failure;
 
-  ProcessThrottle(long pid) {
+  /**
+   * Makes one of a process, which is left alone until something is {@linkplain #set set}.
+   *
+   * @param pid must be another process than this one
+   */
+  public ProcessThrottle(long pid) {
     this.pid = pid;
   }
 
-  /** Refuses processes that it would be a mistake to stop. */
-  static void requireSensible(long pid) {
-    boolean mistaken = pid <= 1 || pid == ProcessHandle.current().pid();
-    if (mistaken || ProcessHandle.of(pid).isEmpty()) {
-      throw new CliException(
-          mistaken
-              ? "--throttle-pid must be the process that writes the image, but it was " + pid
-              : "--throttle-pid: there is no process " + pid,
-          ExitCode.USAGE);
-    }
-  }
-
-  @Override
+  /**
+   * Takes a part of its time from the process. May block for a moment; from any thread.
+   *
+   * @param newPercent 0 to 99
+   * @throws MigrationException of kind {@code GUEST} if the process cannot be sent signals
+   */
   public void set(int newPercent) {
     lock.lock();
     try {
@@ -65,7 +61,6 @@ final class ProcessThrottle implements CommandGuest.Throttle {
   }
 
   /** Lets the process go on for good. When this returns, no signal is sent to it any more. */
-  @Override
   public void hold() {
     lock.lock();
     try {

@@ -1,0 +1,224 @@
+package io.pageflux.prediction;
+
+import io.pageflux.codec.Xbzrle;
+import io.pageflux.codec.ZeroTest;
+import io.pageflux.codec.ZstdBatchCompressor;
+import io.pageflux.memory.GuestMemory;
+import io.pageflux.memory.RamBlock;
+import io.pageflux.migration.CompressionSpec;
+import io.pageflux.page.Lease;
+import io.pageflux.page.PageBatch;
+import io.pageflux.page.PageKind;
+import io.pageflux.page.PageRewriter;
+import io.pageflux.page.SlabPool;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
+import java.util.Objects;
+import java.util.SplittableRandom;
+import java.util.function.LongPredicate;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Puts pages through the codecs and counts what comes out. Pages are numbered through all blocks.
+ *
+ * <p>Memory: one slab, one page, and the compressor's scratch. For one thread.
+ */
+final class PageProbe implements AutoCloseable {
+
+  /** Of the native format, for each batch: record, description, checksum. */
+  private static final int BATCH_BYTES = 48;
+
+  private static final int RUN_BYTES = 16;
+  private static final int DELTA_BYTES = 4;
+
+  /** What pages became. */
+  static final class Count {
+    long pages;
+    long zero;
+    long bytes;
+    long encodeNanos;
+    long compressNanos;
+
+    double perPage(double amount) {
+      return pages == 0 ? 0 : amount / pages;
+    }
+  }
+
+  private final GuestMemory memory;
+  private final ObservationSpec spec;
+  private final long[] blockStarts;
+  private final Arena arena = Arena.ofShared();
+  private final MemorySegment delta;
+  private final SlabPool pool;
+  private final @Nullable ZstdBatchCompressor compressor;
+
+  PageProbe(ObservationSpec spec) {
+    this.spec = spec;
+    this.memory = spec.memory();
+    this.blockStarts = new long[memory.blocks().size() + 1];
+    for (RamBlock block : memory.blocks()) {
+      blockStarts[block.index() + 1] = blockStarts[block.index()] + block.pageCount();
+    }
+    this.delta = arena.allocate(memory.layout().largestPageSizeBytes());
+    this.pool = new SlabPool(1, spec.geometry());
+    CompressionSpec compression = spec.compression();
+    this.compressor = compression == null ? null : new ZstdBatchCompressor(compression.level());
+  }
+
+  long totalPages() {
+    return blockStarts[blockStarts.length - 1];
+  }
+
+  RamBlock blockOf(long page) {
+    int at = Arrays.binarySearch(blockStarts, page);
+    return memory.block(at >= 0 ? lastAt(at) : -at - 2);
+  }
+
+  private int lastAt(int at) {
+    int i = at;
+    while (i + 1 < blockStarts.length - 1 && blockStarts[i + 1] == blockStarts[i]) {
+      i++;
+    }
+    return i;
+  }
+
+  long inBlock(long page, RamBlock block) {
+    return page - blockStarts[block.index()];
+  }
+
+  void copy(long page, MemorySegment to, long offset) {
+    RamBlock block = blockOf(page);
+    MemorySegment.copy(
+        block.segment(), block.pageOffset(inBlock(page, block)), to, offset, block.pageSizeBytes());
+  }
+
+  /** What the first round would see: batches at random. {@return one count for each} */
+  Count[] first(SplittableRandom random, int batches) {
+    Count[] counts = new Count[batches];
+    for (int i = 0; i < batches; i++) {
+      long at = random.nextLong(totalPages());
+      RamBlock block = blockOf(at);
+      int most = spec.geometry().pagesPerBatch(block.pageSizeBytes());
+      long from = inBlock(at, block) / most * most;
+      int size = (int) Math.min(most, block.pageCount() - from);
+      long[] pages = new long[size];
+      Arrays.setAll(pages, p -> blockStarts[block.index()] + from + p);
+      counts[i] = new Count();
+      count(pages, 0, size, p -> true, null, 0, counts[i]);
+    }
+    return counts;
+  }
+
+  /**
+   * Counts what pages become now.
+   *
+   * @param pages in ascending order
+   * @param which those of them that count
+   * @param old their old versions, in the order of the pages; null to send them whole
+   * @param slotBytes how far these are apart
+   */
+  void count(
+      long[] pages,
+      int from,
+      int to,
+      LongPredicate which,
+      @Nullable MemorySegment old,
+      long slotBytes,
+      Count into) {
+    int at = from;
+    while (at < to) {
+      if (!which.test(pages[at])) {
+        at++;
+        continue;
+      }
+      RamBlock block = blockOf(pages[at]);
+      Lease lease = Objects.requireNonNull(pool.tryAcquire());
+      PageBatch batch =
+          new PageBatch(
+              block.index(),
+              block.layout(),
+              lease,
+              spec.geometry().headroomBytes(),
+              spec.geometry());
+      int[] places = new int[spec.geometry().maxPages()];
+      try {
+        long began = System.nanoTime();
+        while (at < to && batch.hasRoom() && blockOf(pages[at]) == block) {
+          if (which.test(pages[at])) {
+            copy(pages[at], batch.slab(), (long) batch.payloadOffset() + batch.payloadBytes());
+            places[batch.size()] = at;
+            batch.append(inBlock(pages[at], block), PageKind.RAW, block.pageSizeBytes());
+          }
+          at++;
+        }
+        encode(batch, places, old, slotBytes, began, into);
+      } finally {
+        batch.release();
+      }
+    }
+  }
+
+  private void encode(
+      PageBatch batch,
+      int[] places,
+      @Nullable MemorySegment old,
+      long slotBytes,
+      long began,
+      Count into) {
+    into.pages += batch.size();
+    int i = 0;
+    for (PageRewriter page = batch.rewrite(); page.next(); i++) {
+      if (ZeroTest.isZero(page.slab(), page.offset(), page.length())) {
+        page.toZero();
+        into.zero++;
+      } else if (old != null && page.length() <= Xbzrle.MAX_PAGE_BYTES) {
+        int length =
+            Xbzrle.encode(
+                old,
+                places[i] * slotBytes,
+                page.slab(),
+                page.offset(),
+                page.length(),
+                delta,
+                0,
+                page.length() - 1);
+        if (length == 0) {
+          page.drop();
+        } else if (length != Xbzrle.OVERFLOW) {
+          page.toDelta(delta, length);
+        }
+      }
+    }
+    long encoded = System.nanoTime();
+    into.encodeNanos += encoded - began;
+    if (batch.isEmpty()) {
+      return;
+    }
+    int runs = 0;
+    for (int p = 0; p < batch.size(); p++) {
+      runs +=
+          p == 0 || batch.page(p) != batch.page(p - 1) + 1 || batch.kind(p) != batch.kind(p - 1)
+              ? 1
+              : 0;
+    }
+    if (compressor != null) {
+      compressor.compress(batch);
+    }
+    into.compressNanos += System.nanoTime() - encoded;
+    into.bytes +=
+        BATCH_BYTES
+            + (long) RUN_BYTES * runs
+            + (long) DELTA_BYTES * batch.count(PageKind.DELTA)
+            + batch.storedBytes();
+  }
+
+  @Override
+  public void close() {
+    if (compressor != null) {
+      compressor.close();
+    }
+    pool.close();
+    arena.close();
+  }
+}
