@@ -134,8 +134,7 @@ final class CheckpointDestination {
                 .onErrorMap(e -> notStarted(held, reason, e))
             : Mono.empty();
     return starting.then(
-        Mono.fromRunnable(
-            () -> events.accept(new CheckpointEvent.Ended(held, reason, starts))));
+        Mono.fromRunnable(() -> events.accept(new CheckpointEvent.Ended(held, reason, starts))));
   }
 
   /** Whether the source can be dead, for all that is known here. */

@@ -81,8 +81,7 @@ final class CheckpointGuest {
     return Mono.defer(
         () ->
             begin(Sinks.empty(), guest::resume, "go on")
-                .then(
-                    Mono.fromRunnable(() -> state.compareAndSet(State.PAUSED, State.RUNNING))));
+                .then(Mono.fromRunnable(() -> state.compareAndSet(State.PAUSED, State.RUNNING))));
   }
 
   private Mono<Void> begin(Sinks.Empty<Void> end, Supplier<Mono<Void>> act, String what) {

@@ -12,8 +12,8 @@ import reactor.core.scheduler.Scheduler;
 import reactor.core.scheduler.Schedulers;
 
 /**
- * One session at its source: takes what it needs, connects, has the {@linkplain
- * SourceConversation conversation}, and gives everything back.
+ * One session at its source: takes what it needs, connects, has the {@linkplain SourceConversation
+ * conversation}, and gives everything back.
  */
 final class CheckpointSource {
 
@@ -25,8 +25,7 @@ final class CheckpointSource {
   // What became of the guest, if it does not run. Written before the failure is told.
   private volatile String whereabouts = "";
 
-  CheckpointSource(
-      OutgoingCheckpointSpec spec, Mono<Void> stop, Consumer<CheckpointEvent> events) {
+  CheckpointSource(OutgoingCheckpointSpec spec, Mono<Void> stop, Consumer<CheckpointEvent> events) {
     this.spec = spec;
     this.stop = stop;
     this.events = events;

@@ -320,8 +320,7 @@ final class DestinationConversation {
                 took -> {
                   phase = Phase.BETWEEN_ROUNDS;
                   session.events.accept(
-                      new CheckpointEvent.Held(
-                          number, changed, changedByDelta, stagedBytes, took));
+                      new CheckpointEvent.Held(number, changed, changedByDelta, stagedBytes, took));
                 })
             .then());
   }

@@ -74,10 +74,7 @@ final class Epoch {
 
   WireRecord end() {
     return new WireRecord.RoundEnd(
-        round,
-        sent[PageKind.ZERO.code()],
-        sent[PageKind.RAW.code()],
-        sent[PageKind.DELTA.code()]);
+        round, sent[PageKind.ZERO.code()], sent[PageKind.RAW.code()], sent[PageKind.DELTA.code()]);
   }
 
   /** The checkpoint now that it was acknowledged. */

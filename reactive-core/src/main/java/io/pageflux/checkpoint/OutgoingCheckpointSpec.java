@@ -230,9 +230,7 @@ public record OutgoingCheckpointSpec(
     return with(parts -> parts.geometry = geometry);
   }
 
-  /**
-   * {@return this spec with other batches and another staging area, which fit only one another}
-   */
+  /** {@return this spec with other batches and another staging area, which fit only one another} */
   public OutgoingCheckpointSpec withStaging(BatchGeometry geometry, long stagingBytes) {
     return with(
         parts -> {

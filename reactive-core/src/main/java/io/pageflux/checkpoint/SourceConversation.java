@@ -217,8 +217,7 @@ final class SourceConversation {
                   dirty.clear();
                   resources.tracker.collect(dirty);
                   session.events.accept(
-                      new CheckpointEvent.Copied(
-                          round.round, round.dirtyPages, round.sentPages()));
+                      new CheckpointEvent.Copied(round.round, round.dirtyPages, round.sentPages()));
                   return Flux.empty();
                 })));
   }
@@ -227,8 +226,7 @@ final class SourceConversation {
     Epoch begun = new Epoch(++rounds, checkpoint, dirty.cardinality(), channel.bytesWritten());
     epoch = begun;
     copyOut =
-        new CopyOut(
-            spec.memory(), dirty, resources.tracker, resources.pool, resources.scanThread);
+        new CopyOut(spec.memory(), dirty, resources.tracker, resources.pool, resources.scanThread);
     resources.beginRound(begun.round);
     return begun;
   }
@@ -319,9 +317,7 @@ final class SourceConversation {
         .then(
             Mono.defer(
                 () ->
-                    guest.isPaused()
-                        ? guest.resume()
-                        : Mono.<Void>error(CheckpointRun.stopped())))
+                    guest.isPaused() ? guest.resume() : Mono.<Void>error(CheckpointRun.stopped())))
         .doOnSuccess(v -> taken.resumedNanos = now());
   }
 

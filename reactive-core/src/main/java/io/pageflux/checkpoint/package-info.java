@@ -2,9 +2,9 @@
  * Continuous checkpoints: a guest runs at its source, and a destination holds its memory and device
  * state as they were a moment ago, so that the guest can go on there when the source has died.
  *
- * <p>{@link io.pageflux.checkpoint.OutgoingCheckpoints} copies the memory once while the guest runs,
- * and then takes a checkpoint every so often: the guest is paused while its dirty pages are found
- * and copied out, and goes on while they are encoded and sent. {@link
+ * <p>{@link io.pageflux.checkpoint.OutgoingCheckpoints} copies the memory once while the guest
+ * runs, and then takes a checkpoint every so often: the guest is paused while its dirty pages are
+ * found and copied out, and goes on while they are encoded and sent. {@link
  * io.pageflux.checkpoint.IncomingCheckpoints} collects a checkpoint beside the memory, and puts it
  * there when it is complete and not before.
  *
