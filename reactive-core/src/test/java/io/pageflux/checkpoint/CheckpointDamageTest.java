@@ -197,7 +197,9 @@ class CheckpointDamageTest {
       System.arraycopy(there, left.to(), shorter, left.from(), there.length - left.to());
       String what = "without record " + from + " of type " + left.type();
       Outcome outcome = play(ScriptedPeer.playing(shorter).close(), what);
-      assertThat(outcome.held).as(what).isEqualTo(complete(left.from()));
+      // One that has arrived, and was not acknowledged yet, may be thrown away.
+      long complete = complete(left.from());
+      assertThat(outcome.held).as(what).isBetween(Math.max(0, complete - 1), complete);
       assertThat(outcome.reason.kind()).as(what).isIn(OF_DAMAGE);
     }
   }

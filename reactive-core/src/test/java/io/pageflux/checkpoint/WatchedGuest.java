@@ -30,6 +30,7 @@ final class WatchedGuest implements Guest, AutoCloseable {
   private static final int KEPT = 8;
 
   final GuestMemory memory;
+
   /** By their number, from 1; the last ones. */
   final Map<Long, byte[]> snapshots = new ConcurrentHashMap<>();
 
