@@ -28,7 +28,6 @@ import java.util.List;
 import java.util.Objects;
 import java.util.concurrent.Callable;
 import java.util.function.ToLongFunction;
-import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 import reactor.core.Disposable;
@@ -164,13 +163,12 @@ public final class CheckpointBenchCommand implements Callable<Integer> {
   }
 
   private List<CheckpointReport> take() {
-    TcpAcceptor acceptor =
-        (TcpAcceptor) Objects.requireNonNull(TcpTransport.listen(TcpSpec.loopback(0)).block());
+    TcpAcceptor acceptor = Objects.requireNonNull(TcpTransport.listen(TcpSpec.loopback(0)).block());
     try (GuestMemory memory = populated();
         GuestMemory copy = populated();
         KvGuest guest =
             KvGuest.create(memory.block(0), new KvLoad(dirtyRate.bytesPerSecond(), 1), 1)) {
-      Mono<@Nullable CheckpointEvent> destination =
+      Mono<CheckpointEvent> destination =
           IncomingCheckpoints.of(
                   IncomingCheckpointSpec.of(copy, Guest.passive(), acceptor)
                       .withStagingBytes(2 * size.bytes()))

@@ -222,9 +222,11 @@ final class DemoRun {
         && (verified == null || said.get(killed ? "taken-over" : "completed") == null)) {
       failures.add("the processes ended without saying how it went");
     }
+    JsonNode over = said.get("taken-over");
     if (failures.isEmpty()
         && killed
-        && said.get("taken-over").path("number").asLong() < checkpoints.newest()) {
+        && over != null
+        && over.path("number").asLong() < checkpoints.newest()) {
       failures.add("the guest went on from a checkpoint that is older than the newest one");
     }
     return failures.isEmpty()
