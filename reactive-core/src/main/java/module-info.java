@@ -11,6 +11,7 @@ module io.pageflux.core {
   requires static transitive org.jspecify;
 
   exports io.pageflux;
+  exports io.pageflux.checkpoint;
   exports io.pageflux.codec;
   exports io.pageflux.convergence;
   exports io.pageflux.dirty;

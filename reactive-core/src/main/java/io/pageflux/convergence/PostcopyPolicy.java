@@ -10,9 +10,9 @@ import java.time.Duration;
  * Another policy, until pre-copy is not worth going on with: then post-copy.
  *
  * <p>Pre-copy is given up when a number of rounds were acknowledged, when it has lasted for a time,
- * or when as many rounds as {@link #STALLED_ROUNDS} brought no progress, instead of taking time from
- * the guest. A switch-over and an abort of the other policy come first: a guest whose rest fits the
- * downtime limit needs no post-copy.
+ * or when as many rounds as {@link #STALLED_ROUNDS} brought no progress, instead of taking time
+ * from the guest. A switch-over and an abort of the other policy come first: a guest whose rest
+ * fits the downtime limit needs no post-copy.
  */
 public final class PostcopyPolicy implements ConvergencePolicy {
 

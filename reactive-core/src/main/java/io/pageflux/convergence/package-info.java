@@ -11,8 +11,8 @@
  * <h2>When the policy is asked</h2>
  *
  * <p>At the end of each round, and each second within a long one. A throttle, another limit of the
- * downtime and an abort take effect at once, and so does post-copy; a switch-over only at the end of a round, for until
- * then the destination lacks pages that nobody has written since.
+ * downtime and an abort take effect at once, and so does post-copy; a switch-over only at the end
+ * of a round, for until then the destination lacks pages that nobody has written since.
  *
  * <h2>What is there</h2>
  *

@@ -31,9 +31,10 @@ import reactor.core.scheduler.Scheduler;
 /**
  * The destination's end of the connection on which pages are asked for and come.
  *
- * <p>The acceptor is anybody's: a connection belongs to the migration if it greets with its session,
- * which nobody else knows. Others are told that they are not awaited; {@value #GREETERS} may be
- * greeting at a time, each for {@code GREETING}, so that one that says nothing holds nobody up.
+ * <p>The acceptor is anybody's: a connection belongs to the migration if it greets with its
+ * session, which nobody else knows. Others are told that they are not awaited; {@value #GREETERS}
+ * may be greeting at a time, each for {@code GREETING}, so that one that says nothing holds nobody
+ * up.
  *
  * <p><b>Memory bound:</b> {@value #SLABS} slabs of the migration's geometry.
  */

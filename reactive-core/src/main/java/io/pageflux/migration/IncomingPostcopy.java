@@ -28,8 +28,8 @@ import reactor.core.scheduler.Scheduler;
  * <p>What the migration's own connection brings comes serially; pages on the lane come on another
  * thread at the same time.
  *
- * <p><b>Memory bound:</b> one bit of heap per page for what was received, from the start; see {@link
- * AbsentPages} for what there is after the switch.
+ * <p><b>Memory bound:</b> one bit of heap per page for what was received, from the start; see
+ * {@link AbsentPages} for what there is after the switch.
  */
 final class IncomingPostcopy {
 
@@ -55,8 +55,7 @@ final class IncomingPostcopy {
    * @param onFailure learns of what goes wrong with the lane
    * @param onComplete called once, when every page is here and was told to be
    */
-  IncomingPostcopy(
-      PostcopyMemory guestMemory, Consumer<Throwable> onFailure, Runnable onComplete) {
+  IncomingPostcopy(PostcopyMemory guestMemory, Consumer<Throwable> onFailure, Runnable onComplete) {
     this.guestMemory = guestMemory;
     this.memory = guestMemory.memory();
     this.hostPageBytes = Linux.pageSizeBytes();
@@ -117,8 +116,7 @@ final class IncomingPostcopy {
       if (to > block.pageCount() || run.first() < discardedEnd) {
         throw protocol(
             "discards pages %d to %d of block '%s', which has %d and %d of which it is past"
-                .formatted(
-                    run.first(), to - 1, block.name(), block.pageCount(), discardedEnd));
+                .formatted(run.first(), to - 1, block.name(), block.pageCount(), discardedEnd));
       }
       if (run.first() % unit != 0 || to % unit != 0 && to != block.pageCount()) {
         throw protocol(
@@ -153,8 +151,8 @@ final class IncomingPostcopy {
   /**
    * All is said that is needed to start the guest. From here on it may ask for pages.
    *
-   * @throws MigrationException if the numbers differ, or the source has neither sent a page nor said
-   *     that it is absent
+   * @throws MigrationException if the numbers differ, or the source has neither sent a page nor
+   *     said that it is absent
    */
   void begin(WireRecord.PostcopyBegin begin) {
     requireLane("begins post-copy");

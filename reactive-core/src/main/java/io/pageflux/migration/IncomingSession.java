@@ -28,7 +28,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.UUID;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.atomic.AtomicReference;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 import reactor.core.Disposable;
@@ -69,17 +69,6 @@ final class IncomingSession {
     POSTCOPY
   }
 
-  /**
-   * Whether the guest is started here: the one decision that must not be taken twice. Who tells the
-   * source that it is not has to have ruled it out before, and who starts it must not be told off
-   * any more.
-   */
-  private enum Start {
-    OPEN,
-    STARTING,
-    RULED_OUT
-  }
-
   private final IncomingSpec spec;
   private final Mono<Void> stop;
   private final MigrationRun.EventSink events;
@@ -89,7 +78,7 @@ final class IncomingSession {
   private final Sinks.One<MigrationInfo> outcome = Sinks.one();
 
   private volatile Phase phase = Phase.HELLO;
-  private final AtomicReference<Start> start = new AtomicReference<>(Start.OPEN);
+  private final TakeOver takeOver = new TakeOver();
   private volatile @Nullable SlabPool pool;
   private final MadeConnection line = new MadeConnection();
 
@@ -233,6 +222,7 @@ final class IncomingSession {
     private final PageLoader loader = new PageLoader(memory);
     private final DeltaDecoder deltas = new DeltaDecoder();
     private final Disposable.Composite watches = Disposables.composite();
+    private final AtomicBoolean impatient = new AtomicBoolean();
     private volatile long appliedPages;
     private long placedInRound;
     private long unacknowledgedBytes;
@@ -279,15 +269,31 @@ final class IncomingSession {
       if (!tooLate) {
         broken = reason; // In this order with the phase: who starts the guest looks the other way.
       }
-      if (ruleOutStart() || (phase == Phase.POSTCOPY && !complete && !tooLate)) {
+      if (takeOver.stop() || (phase == Phase.POSTCOPY && !complete && !tooLate)) {
         outcome.tryEmitError(reason);
+      } else if (takeOver.isStarting() && impatient.compareAndSet(false, true)) {
+        // It is too late: what matters is whether the guest starts, and that will be heard. But
+        // nobody who wants an end waits for ever.
+        watches.add(Mono.delay(spec.peerTimeout(), timer).subscribe(tick -> giveUpStarting(e)));
       }
-      // Else it is too late: what matters is whether the guest starts, and that will be heard.
     }
 
-    /** {@return whether the guest is not started here, and will not be} */
-    private boolean ruleOutStart() {
-      return start.compareAndSet(Start.OPEN, Start.RULED_OUT) || start.get() == Start.RULED_OUT;
+    private void giveUpStarting(Throwable e) {
+      unclear(
+          "the guest has not said for %s whether it has started, and the migration ends: %s"
+              .formatted(MigrationText.of(spec.peerTimeout()), MigrationText.of(e)),
+          e);
+    }
+
+    /** Nobody may be told that the guest does not run here. */
+    private void unclear(String what, Throwable e) {
+      if (takeOver.take(TakeOver.Event.UNCLEAR) != null) {
+        outcome.tryEmitError(
+            MigrationException.of(
+                Kind.GUEST,
+                what + "; it may run here: look whether it does before it is resumed at the source",
+                e));
+      }
     }
 
     private void progress() {
@@ -298,9 +304,7 @@ final class IncomingSession {
     /** Bytes that have come, by the stream or another way. */
     private long position() {
       IncomingPostcopy used = postcopy;
-      return channel.bytesRead()
-          + statistics.placedBytes()
-          + (used == null ? 0 : used.laneBytes());
+      return channel.bytesRead() + statistics.placedBytes() + (used == null ? 0 : used.laneBytes());
     }
 
     private MigrationInfo info() {
@@ -467,8 +471,7 @@ final class IncomingSession {
 
     private void listen(WireRecord.PostcopyListen listen) {
       require(Phase.BETWEEN_ROUNDS, listen);
-      postcopyFor(listen)
-          .listen(spec.acceptor(), session, geometry, spec.peerTimeout(), timer);
+      postcopyFor(listen).listen(spec.acceptor(), session, geometry, spec.peerTimeout(), timer);
       phase = Phase.LISTENING;
     }
 
@@ -642,6 +645,9 @@ final class IncomingSession {
     }
 
     private Mono<Void> takeDeviceState() {
+      if (takeOver.take(TakeOver.Event.END) != TakeOver.Action.LOAD_STATE) {
+        throw MigrationRun.cancelled();
+      }
       return channel
           .busy(
               Mono.defer(() -> spec.guest().loadDeviceState(Flux.fromIterable(deviceState)))
@@ -652,7 +658,9 @@ final class IncomingSession {
                   () -> {
                     deviceState.clear();
                     phase = Phase.AWAITING_COMMIT;
-                    channel.say(new WireRecord.Prepared(appliedPages));
+                    if (takeOver.take(TakeOver.Event.LOADED) == TakeOver.Action.SAY_PREPARED) {
+                      channel.say(new WireRecord.Prepared(appliedPages));
+                    }
                   }));
     }
 
@@ -662,24 +670,39 @@ final class IncomingSession {
      */
     private void start(WireRecord.Commit commit) {
       require(Phase.AWAITING_COMMIT, commit);
-      if (!start.compareAndSet(Start.OPEN, Start.STARTING)) {
+      if (takeOver.take(TakeOver.Event.COMMIT) != TakeOver.Action.START_GUEST) {
         throw MigrationRun.cancelled();
       }
       Mono.defer(spec.guest()::resume)
           .subscribeOn(Schedulers.boundedElastic())
-          .onErrorResume(
-              e ->
-                  // It must not run here if the source is told that it does not.
-                  Mono.defer(spec.guest()::pause).onErrorComplete().then(Mono.error(e)))
-          .subscribe(nothing -> {}, this::notStarted, this::started);
+          .subscribe(nothing -> {}, this::startFailed, this::started);
+    }
+
+    /** It must not run here if the source is told that it does not. */
+    private void startFailed(Throwable e) {
+      Mono.defer(spec.guest()::pause)
+          .subscribeOn(Schedulers.boundedElastic())
+          .timeout(spec.peerTimeout(), timer)
+          .subscribe(nothing -> {}, unstopped -> startUnclear(e, unstopped), () -> notStarted(e));
+    }
+
+    private void startUnclear(Throwable e, Throwable unstopped) {
+      unclear(
+          "%s; and it could not be stopped: %s"
+              .formatted(
+                  MigrationText.of(SourceGuest.failure("start", e)), MigrationText.of(unstopped)),
+          e);
     }
 
     private void notStarted(Throwable e) {
-      start.set(Start.RULED_OUT);
+      takeOver.take(TakeOver.Event.NOT_STARTED);
       end(SourceGuest.failure("start", e));
     }
 
     private void started() {
+      if (takeOver.take(TakeOver.Event.STARTED) != TakeOver.Action.SAY_RUNNING) {
+        return; // It was given up.
+      }
       long now = now();
       statistics.running(now);
       if (offer != null) {
@@ -708,15 +731,14 @@ final class IncomingSession {
     Mono<Void> finish() {
       watches.dispose();
       IncomingPostcopy used = postcopy;
-      return Mono.when(
-          channel.finish(true), used == null ? Mono.empty() : used.close(null, true));
+      return Mono.when(channel.finish(true), used == null ? Mono.empty() : used.close(null, true));
     }
 
     Mono<Void> fail(Throwable e) {
       MigrationException reason = MigrationException.ofAny(e);
       watches.dispose();
       statistics.received(position());
-      boolean ruledOut = ruleOutStart();
+      boolean ruledOut = takeOver.stop();
       IncomingPostcopy used = postcopy;
       return Mono.whenDelayError(
           channel.hangUp(reason, (ruledOut || switched) && !reason.isFromPeer()),

@@ -2,8 +2,8 @@ package io.pageflux.migration;
 
 import io.pageflux.memory.GuestMemory;
 import io.pageflux.page.BatchGeometry;
-import io.pageflux.transport.Acceptor;
 import io.pageflux.postcopy.PostcopyMemory;
+import io.pageflux.transport.Acceptor;
 import java.time.Duration;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;

@@ -18,8 +18,8 @@ public enum MigrationStatus {
   /** The guest runs at the destination, and pages are still on their way to it. */
   POSTCOPY_ACTIVE("postcopy-active"),
   /**
-   * The guest runs at the destination and lacks pages, but the two sides have lost one another: what
-   * needs such a page waits or fails. The source's memory must be kept.
+   * The guest runs at the destination and lacks pages, but the two sides have lost one another:
+   * what needs such a page waits or fails. The source's memory must be kept.
    */
   POSTCOPY_PAUSED("postcopy-paused"),
   /** The guest runs at the destination, which has all of its memory. */

@@ -97,7 +97,8 @@ final class OutgoingConversation {
     this.hooks = new HookCalls(spec.lifecycle().hooks(), spec.peerTimeout(), migration.timer);
     this.channel = new WireChannel(connection, spec.peerTimeout(), migration.timer, this::end);
     this.guest =
-        new SourceGuest(spec.guest(), resources.scanThread, migration.timer, spec.peerTimeout());
+        new SourceGuest(
+            spec.guest(), handOver, resources.scanThread, migration.timer, spec.peerTimeout());
     this.convergence =
         new OutgoingConvergence(
             spec,
@@ -218,10 +219,21 @@ final class OutgoingConversation {
     if (handOver.isTaken() && !inPostcopy) {
       return; // Whatever it is, the guest runs at the destination.
     }
-    if (reason.kind() == Kind.CANCELLED && !reason.isFromPeer() && !handOver.abort()) {
-      return; // Too late: the guest was given up.
+    if (reason.kind() == Kind.CANCELLED && !reason.isFromPeer() && !handOver.stop()) {
+      // Too late: the guest was given up. But nobody who wants an end waits for ever.
+      watches.add(
+          Mono.delay(spec.peerTimeout(), migration.timer)
+              .subscribe(tick -> outcome.tryEmitError(saysNothingOfTheGuest())));
+      return;
     }
     outcome.tryEmitError(reason);
+  }
+
+  private MigrationException saysNothingOfTheGuest() {
+    return MigrationException.of(
+        Kind.CANCELLED,
+        "the migration was cancelled when the guest had been handed over, and %s has not said for %s whether it runs"
+            .formatted(channel.peer(), MigrationText.of(spec.peerTimeout())));
   }
 
   MigrationInfo info() {
@@ -281,7 +293,7 @@ final class OutgoingConversation {
       }
       case WireRecord.Prepared p -> require(prepared.give(record), record);
       case WireRecord.Running r -> {
-        require(handOver.taken(), record);
+        require(handOver.take(HandOver.Event.RUNNING) != null, record);
         if (inPostcopy) {
           postcopyRunning(record);
         } else {
@@ -295,7 +307,7 @@ final class OutgoingConversation {
         completed();
       }
       case WireRecord.Failure failure -> {
-        handOver.refused();
+        handOver.take(HandOver.Event.REFUSED);
         throw MigrationException.reportedByPeer(failure.kind(), failure.message());
       }
       case WireRecord.Progress progress -> {
@@ -542,7 +554,7 @@ final class OutgoingConversation {
   }
 
   private WireRecord beginPostcopy() {
-    prepared.ask();
+    offer();
     return postcopy.begin(sentPages, deviceStateBytes);
   }
 
@@ -600,8 +612,15 @@ final class OutgoingConversation {
   }
 
   private WireRecord end() {
-    prepared.ask();
+    offer();
     return new WireRecord.End(sentPages, deviceStateBytes);
+  }
+
+  private void offer() {
+    if (handOver.take(HandOver.Event.OFFER) != HandOver.Action.SAY_END) {
+      throw MigrationRun.cancelled();
+    }
+    prepared.ask();
   }
 
   private void checkPrepared(WireRecord record) {
@@ -659,26 +678,35 @@ final class OutgoingConversation {
   }
 
   private Mono<Void> keepGuest() {
-    if (handOver.abort()) {
-      return guest
-          .letGoOn()
-          .onErrorResume(
-              e ->
-                  Mono.fromRunnable(
-                      () -> migration.add("; and it stays paused: " + MigrationText.of(e))));
-    }
-    if (handOver.isTaken() && inPostcopy) {
+    return switch (handOver.take(HandOver.Event.END)) {
+      case RESUME_GUEST ->
+          guest
+              .letGoOn()
+              .onErrorResume(
+                  e ->
+                      Mono.fromRunnable(
+                          () -> migration.add("; and it stays paused: " + MigrationText.of(e))));
+      case TELL_TAKEN -> Mono.fromRunnable(this::tellTaken);
+      case TELL_UNCERTAIN ->
+          Mono.fromRunnable(
+              () ->
+                  migration.add(
+                      "; the guest had been handed over and stays paused here: it runs at the"
+                          + " destination if the hand-over arrived there, so resume it here only"
+                          + " when the migration has ended there without it"));
+      case null, default -> Mono.empty();
+    };
+  }
+
+  private void tellTaken() {
+    if (inPostcopy) {
       migration.failedInPostcopy();
+      migration.add(
+          "; the guest runs at the destination, which may lack pages that are only here: keep this"
+              + " memory, for it is the one copy of them");
+    } else {
+      migration.add("; the guest runs at the destination");
     }
-    migration.add(
-        handOver.isTaken() && inPostcopy
-            ? "; the guest runs at the destination, which may lack pages that are only here: keep"
-                + " this memory, for it is the one copy of them"
-            : handOver.isTaken()
-            ? "; the guest runs at the destination"
-            : "; the guest had been handed over and stays paused here: it runs at the destination"
-                + " if the hand-over arrived there, so look there before you resume it");
-    return Mono.empty();
   }
 
   /** Last, and in any case: a guest that goes on must not go on slowly. */

@@ -5,6 +5,7 @@ import io.pageflux.MigrationException.Kind;
 import io.pageflux.channel.MadeConnection;
 import io.pageflux.channel.MigrationText;
 import io.pageflux.channel.WireChannel;
+import io.pageflux.codec.ZeroTest;
 import io.pageflux.memory.GuestMemory;
 import io.pageflux.memory.RamBlock;
 import io.pageflux.page.BatchGeometry;
@@ -12,7 +13,6 @@ import io.pageflux.page.Lease;
 import io.pageflux.page.PageBatch;
 import io.pageflux.page.PageKind;
 import io.pageflux.page.SlabPool;
-import io.pageflux.codec.ZeroTest;
 import io.pageflux.postcopy.OwedPages;
 import io.pageflux.transport.Connection;
 import io.pageflux.transport.Connector;
@@ -39,8 +39,8 @@ import reactor.util.concurrent.Queues;
  * <p><b>Ordering and threading:</b> a request is served on the thread that reads it, the
  * connection's, if a slab is free: a hop to another thread would cost more than to copy the page.
  *
- * <p><b>Memory bound:</b> {@value #SLABS} slabs that hold a page of the largest size and at least
- * 4 KiB; 24 bytes for each of the requests that wait, which the destination was told not to exceed.
+ * <p><b>Memory bound:</b> {@value #SLABS} slabs that hold a page of the largest size and at least 4
+ * KiB; 24 bytes for each of the requests that wait, which the destination was told not to exceed.
  */
 final class OutgoingLane {
 
@@ -136,7 +136,9 @@ final class OutgoingLane {
 
   private Flux<WireRecord> script() {
     return Flux.concat(
-        Mono.just(hello), wanted.asFlux().concatMap(this::serve, 1).doOnDiscard(Lease.class, Lease::release), Flux.<WireRecord>never());
+        Mono.just(hello),
+        wanted.asFlux().concatMap(this::serve, 1).doOnDiscard(Lease.class, Lease::release),
+        Flux.<WireRecord>never());
   }
 
   private void heard(WireChannel from, WireRecord record) {
@@ -172,7 +174,8 @@ final class OutgoingLane {
     OwedPages pages = owed;
     if (pages == null) {
       throw MigrationException.of(
-          Kind.PROTOCOL, "the destination requests a page, but this is no post-copy yet: " + request);
+          Kind.PROTOCOL,
+          "the destination requests a page, but this is no post-copy yet: " + request);
     }
     if (waiting.addAndGet(request.count()) > maxRequests) {
       throw MigrationException.of(
@@ -207,19 +210,20 @@ final class OutgoingLane {
   }
 
   private Mono<WireRecord> serve(Wanted asked, long first, int most) {
-    return slab()
-        .flatMap(
-            lease -> {
-              long end = Math.min(asked.first() + asked.count(), first + most);
-              PageBatch batch = read(asked.block(), first, end, lease);
-              waiting.addAndGet((int) (first - end));
-              if (batch.isEmpty()) {
-                batch.release(); // They were pushed meanwhile.
-                return Mono.empty();
-              }
-              statistics.demanded(batch);
-              return Mono.<WireRecord>just(new WireRecord.Pages(batch));
-            });
+    long end = Math.min(asked.first() + asked.count(), first + most);
+    // Not by flatMap, which loses a slab that is on its way when it is cancelled.
+    return slab().mapNotNull(lease -> answer(asked.block(), first, end, lease));
+  }
+
+  private @Nullable WireRecord answer(int block, long first, long end, Lease lease) {
+    PageBatch batch = read(block, first, end, lease);
+    waiting.addAndGet((int) (first - end));
+    if (batch.isEmpty()) {
+      batch.release(); // They were pushed meanwhile.
+      return null;
+    }
+    statistics.demanded(batch);
+    return new WireRecord.Pages(batch);
   }
 
   private Mono<Lease> slab() {

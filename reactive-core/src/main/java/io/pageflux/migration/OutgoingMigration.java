@@ -111,13 +111,14 @@ public final class OutgoingMigration {
   }
 
   /**
-   * Switches a migration to post-copy that was {@linkplain OutgoingSpec#withPostcopy agreed on} with
-   * the destination: QEMU's {@code migrate-start-postcopy}. The round under way is left after the
-   * batches that were read; the guest is paused then and goes on at the destination before all pages
-   * are there. Nothing happens if that has been asked for.
+   * Switches a migration to post-copy that was {@linkplain OutgoingSpec#withPostcopy agreed on}
+   * with the destination: QEMU's {@code migrate-start-postcopy}. The round under way is left after
+   * the batches that were read; the guest is paused then and goes on at the destination before all
+   * pages are there. Nothing happens if that has been asked for.
    *
-   * @return completes at once; in error, with an {@code IllegalStateException}, if no round is under
-   *     way, the guest is being handed over, the migration is paused, or the destination cannot
+   * @return completes at once; in error, with an {@code IllegalStateException}, if no round is
+   *     under way, the guest is being handed over, the migration is paused, or the destination
+   *     cannot
    */
   public Mono<Void> startPostcopy() {
     return Mono.fromRunnable(() -> running.current().startPostcopy());

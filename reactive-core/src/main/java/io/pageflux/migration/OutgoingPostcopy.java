@@ -75,7 +75,10 @@ final class OutgoingPostcopy {
     this.window = new PushWindow(windowBytes(spec));
   }
 
-  /** With a limit of the bandwidth a page of the window waits for what is before it that much longer. */
+  /**
+   * With a limit of the bandwidth a page of the window waits for what is before it that much
+   * longer.
+   */
   private static long windowBytes(OutgoingSpec spec) {
     OutgoingPostcopySpec postcopy = spec.lifecycle().postcopy();
     long most =
@@ -175,7 +178,9 @@ final class OutgoingPostcopy {
         });
   }
 
-  /** All is said that the destination needs to start the guest; from here on it may ask for pages. */
+  /**
+   * All is said that the destination needs to start the guest; from here on it may ask for pages.
+   */
   WireRecord begin(long sentPages, long deviceStateBytes) {
     lane().serveFrom(owed(), advice().maxRequests());
     return new WireRecord.PostcopyBegin(sentPages, absentPages, deviceStateBytes);
@@ -210,13 +215,10 @@ final class OutgoingPostcopy {
                   }
                 })
             .concatMap(
-                more ->
-                    window
-                        .room()
-                        .publishOn(resources.scanThread)
-                        .then(Mono.defer(this::slab))
-                        .flatMap(this::next),
-                0)
+                more -> window.room().publishOn(resources.scanThread).thenReturn(more), 0)
+            // Apart from the above, and not by flatMap: it loses a slab that is on its way when it is
+            // cancelled.
+            .concatMap(more -> Mono.defer(this::slab).mapNotNull(this::next), 0)
             .subscribeOn(resources.scanThread)
             .doOnDiscard(Lease.class, Lease::release)
             .doOnDiscard(PageBatch.class, PageBatch::release)
@@ -240,18 +242,18 @@ final class OutgoingPostcopy {
   }
 
   /** Fills a slab with what comes next; nothing if all that was left has been asked for. */
-  private Mono<PageBatch> next(Lease lease) {
+  private @Nullable PageBatch next(Lease lease) {
     try {
       BatchGeometry geometry = resources.pool.geometry();
       OwedPages.Picked picked =
           owed().pick(block -> geometry.pagesPerBatch(memory.block(block).pageSizeBytes()));
       if (picked.pages().length == 0) {
         lease.release();
-        return Mono.empty();
+        return null;
       }
       PageBatch batch = read(picked, lease, geometry);
       window.sent(batch.size(), (long) batch.size() * batch.pageSizeBytes());
-      return Mono.just(batch);
+      return batch;
     } catch (RuntimeException | Error e) {
       lease.release();
       throw e;
@@ -293,7 +295,8 @@ final class OutgoingPostcopy {
       throw MigrationException.of(
           Kind.INTEGRITY,
           "the destination claims to have %d absent pages, of %d, %d of which were not sent"
-              .formatted(complete.pages(), absentPages, pages == null ? absentPages : pages.left()));
+              .formatted(
+                  complete.pages(), absentPages, pages == null ? absentPages : pages.left()));
     }
   }
 

@@ -3,9 +3,9 @@ package io.pageflux.migration;
 /**
  * How the source of a migration takes part in post-copy.
  *
- * @param pushWindowBytes how much may be pushed in the background that the destination does not have
- *     yet, at least 1 MiB. A page that is needed while it is on its way takes as long as this takes
- *     on the link; less than the link's bandwidth times its delay leaves it idle
+ * @param pushWindowBytes how much may be pushed in the background that the destination does not
+ *     have yet, at least 1 MiB. A page that is needed while it is on its way takes as long as this
+ *     takes on the link; less than the link's bandwidth times its delay leaves it idle
  */
 public record OutgoingPostcopySpec(int pushWindowBytes) {
 

@@ -306,8 +306,8 @@ public final class AbsentPages {
    *
    * @param batch plain pages, zero or raw; stays the caller's
    * @param onDemand whether they came because they were asked for
-   * @throws MigrationException of kind {@code PROTOCOL}, if one came on demand that nobody has asked
-   *     for
+   * @throws MigrationException of kind {@code PROTOCOL}, if one came on demand that nobody has
+   *     asked for
    */
   public void arrived(PageBatch batch, boolean onDemand) {
     if (batch.isCompressed()) {
@@ -377,7 +377,8 @@ public final class AbsentPages {
       return false;
     }
     RamBlock to = memory.block(block);
-    // Copied before the page is claimed: once it is, nothing may go wrong, for the source's copy may
+    // Copied before the page is claimed: once it is, nothing may go wrong, for the source's copy
+    // may
     // have been dropped.
     byte[] bytes = new byte[to.pageSizeBytes()];
     MemorySegment.copy(from, ValueLayout.JAVA_BYTE, fromOffset, bytes, 0, bytes.length);

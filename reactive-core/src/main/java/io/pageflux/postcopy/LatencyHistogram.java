@@ -97,7 +97,6 @@ public final class LatencyHistogram {
   public record Summary(long count, Duration median, Duration p99, Duration max) {
 
     /** Of nothing. */
-    public static final Summary EMPTY =
-        new Summary(0, Duration.ZERO, Duration.ZERO, Duration.ZERO);
+    public static final Summary EMPTY = new Summary(0, Duration.ZERO, Duration.ZERO, Duration.ZERO);
   }
 }

@@ -9,8 +9,8 @@ import java.util.Arrays;
 import java.util.function.IntUnaryOperator;
 
 /**
- * The pages that a post-copy's source has yet to send: pushed in the background from a cursor on, or
- * taken because somebody waits for them.
+ * The pages that a post-copy's source has yet to send: pushed in the background from a cursor on,
+ * or taken because somebody waits for them.
  *
  * <p>Each page is given out once. After a request the background goes on right behind the page that
  * was asked for, since whoever needed that one is likely to need the next; at the end of the memory
@@ -69,8 +69,7 @@ public final class OwedPages {
    */
   public synchronized void requireRequestable(long block, long first, long count) {
     if (block < 0 || block >= layout.blocks().size()) {
-      throw refused(
-          "pages of block %d of a layout of %d".formatted(block, layout.blocks().size()));
+      throw refused("pages of block %d of a layout of %d".formatted(block, layout.blocks().size()));
     }
     int index = (int) block;
     long pages = layout.blocks().get(index).pageCount();

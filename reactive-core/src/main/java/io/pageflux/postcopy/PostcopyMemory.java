@@ -24,13 +24,13 @@ import reactor.core.scheduler.Schedulers;
  * that is here stays here. Where nothing is absent (before a switch, after the last page, without
  * post-copy) an access costs a look at one field.
  *
- * <p><b>Writes:</b> a write of a part of an absent page first fetches the page. A {@link #write} that
- * covers a page as a whole owns it at once, without fetching it: the source's copy is dropped when
- * it comes. Never touch bytes of an absent page otherwise: what arrives would overwrite them.
+ * <p><b>Writes:</b> a write of a part of an absent page first fetches the page. A {@link #write}
+ * that covers a page as a whole owns it at once, without fetching it: the source's copy is dropped
+ * when it comes. Never touch bytes of an absent page otherwise: what arrives would overwrite them.
  *
  * <p><b>Ordering and threading:</b> for any number of threads. Each page is handed over as a whole;
- * an access that spans pages is no single step, as with memory. Two who write the same bytes at once
- * are on their own, as with memory.
+ * an access that spans pages is no single step, as with memory. Two who write the same bytes at
+ * once are on their own, as with memory.
  *
  * <p><b>Memory bound:</b> that of {@link AbsentPages} from the switch until the last page has come,
  * and nothing besides.
@@ -171,8 +171,7 @@ public final class PostcopyMemory {
     }
   }
 
-  private MigrationException timedOut(
-      AbsentPages state, RamBlock block, long page, long endPage) {
+  private MigrationException timedOut(AbsentPages state, RamBlock block, long page, long endPage) {
     MigrationException lost = state.lost();
     String what =
         endPage - page == 1 ? "page " + page : "pages %d to %d".formatted(page, endPage - 1);
@@ -243,8 +242,7 @@ public final class PostcopyMemory {
           Duration timeout = spec.fetchTimeout();
           return timeout.isZero()
               ? fetched
-              : fetched.timeout(
-                  timeout, Mono.error(() -> timedOut(state, of, page, end)));
+              : fetched.timeout(timeout, Mono.error(() -> timedOut(state, of, page, end)));
         });
   }
 
@@ -389,11 +387,7 @@ public final class PostcopyMemory {
     long first = (offset + pageSize - 1) / pageSize;
     long end = (offset + bytes.length) / pageSize;
     for (long page = first; state != null && page < end; page++) {
-      state.own(
-          block.index(),
-          page,
-          MemorySegment.ofArray(bytes),
-          page * pageSize - offset);
+      state.own(block.index(), page, MemorySegment.ofArray(bytes), page * pageSize - offset);
     }
   }
 

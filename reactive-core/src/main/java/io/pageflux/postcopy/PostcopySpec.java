@@ -8,8 +8,8 @@ import java.util.Objects;
  *
  * @param fetchTimeout how long one access waits for its pages; zero for as long as it takes
  * @param onSourceLost what becomes of those who wait when the source is lost
- * @param maxRequests how many pages are asked for at a time, 1 to 512; who needs others waits for their
- *     turn
+ * @param maxRequests how many pages are asked for at a time, 1 to 512; who needs others waits for
+ *     their turn
  */
 public record PostcopySpec(Duration fetchTimeout, SourceLost onSourceLost, int maxRequests) {
 

@@ -44,6 +44,7 @@ public final class PresenceMap {
 
   private static final int PAGES_PER_WORD_SHIFT = 5;
   private static final long PAGES_PER_WORD_MASK = 31;
+
   /** The lower one of each page's bits: set alone, the page is absent. */
   private static final long LOW_BITS = 0x5555_5555_5555_5555L;
 
@@ -131,7 +132,9 @@ public final class PresenceMap {
     return removed;
   }
 
-  /** Notes that a page is asked for. {@return whether it was absent, so that the caller is to ask} */
+  /**
+   * Notes that a page is asked for. {@return whether it was absent, so that the caller is to ask}
+   */
   public boolean ask(int block, long page) {
     check(block, page);
     return change(block, page, ABSENT, REQUESTED);

@@ -62,9 +62,7 @@ final class ControlRecords {
         discard.runs().forEach(run -> out.putLong(run.first()).putLong(run.pages()));
       }
       case WireRecord.PostcopyBegin begin ->
-          out.putLong(begin.pages())
-              .putLong(begin.absentPages())
-              .putLong(begin.deviceStateBytes());
+          out.putLong(begin.pages()).putLong(begin.absentPages()).putLong(begin.deviceStateBytes());
       case WireRecord.PageRequest request ->
           out.putInt(request.block()).putInt(request.count()).putLong(request.first());
       case WireRecord.PostcopyEnd end -> out.putLong(end.pushed()).putLong(end.requested());

@@ -447,8 +447,8 @@ public sealed interface WireRecord {
     /**
      * Checks the values.
      *
-     * @throws IllegalArgumentException if the block is none of any layout, or the runs are none, too
-     *     many, or not in order
+     * @throws IllegalArgumentException if the block is none of any layout, or the runs are none,
+     *     too many, or not in order
      */
     public Discard {
       runs = List.copyOf(runs);

@@ -114,7 +114,8 @@ class HostilePostcopyDestinationTest {
 
   private static WireRecord acknowledge(ScriptedPeer peer) {
     ByteBuffer end = last(peer, WireBytes.ROUND_END);
-    return new WireRecord.RoundAck(end.getInt(0), end.getLong(8) + end.getLong(16) + end.getLong(24));
+    return new WireRecord.RoundAck(
+        end.getInt(0), end.getLong(8) + end.getLong(16) + end.getLong(24));
   }
 
   private static final BiConsumer<ScriptedPeer, Integer> NOTHING = (peer, type) -> {};
@@ -213,8 +214,7 @@ class HostilePostcopyDestinationTest {
       End end = requesting(request);
       assertThat(end.failure().kind()).as(request.toString()).isEqualTo(Kind.PROTOCOL);
       assertThat(end.message()).contains("the destination");
-      assertThat(guest.running)
-          .isEqualTo(!end.message().contains("runs at the destination"));
+      assertThat(guest.running).isEqualTo(!end.message().contains("runs at the destination"));
     }
   }
 

@@ -36,8 +36,7 @@ class HostilePostcopySourceTest {
   private static final BatchGeometry GEOMETRY = new BatchGeometry(8, 32 << 10);
   private static final int PAGES = 16;
 
-  private final GuestMemory memory =
-      GuestMemory.builder().anonymous("ram", PAGES * 4096).build();
+  private final GuestMemory memory = GuestMemory.builder().anonymous("ram", PAGES * 4096).build();
   private final GuestMemory small =
       GuestMemory.builder().pageSize(512).anonymous("ram", PAGES * 512).build();
   private final SlabPool slabs = new SlabPool(8, GEOMETRY);
@@ -136,20 +135,20 @@ class HostilePostcopySourceTest {
   /** What is said in a migration that switches after a round with no page. */
   private ScriptedPeer main(Consumer<ScriptedPeer> onRunning) {
     return new ScriptedPeer(
-        (peer, type) -> {
-          switch (type) {
-            case WireBytes.HELLO ->
-                peer.say(new WireRecord.Layout(absentBy.memory().layout(), GEOMETRY));
-            case WireBytes.READY ->
-                peer.say(
-                    new WireRecord.RoundBegin(1, false, PAGES),
-                    new WireRecord.RoundEnd(1, 0, 0, 0));
-            case WireBytes.ROUND_ACK -> peer.say(new WireRecord.PostcopyListen());
-            case WireBytes.PREPARED -> peer.say(new WireRecord.Commit());
-            case WireBytes.RUNNING -> onRunning.accept(peer);
-            default -> {}
-          }
-        })
+            (peer, type) -> {
+              switch (type) {
+                case WireBytes.HELLO ->
+                    peer.say(new WireRecord.Layout(absentBy.memory().layout(), GEOMETRY));
+                case WireBytes.READY ->
+                    peer.say(
+                        new WireRecord.RoundBegin(1, false, PAGES),
+                        new WireRecord.RoundEnd(1, 0, 0, 0));
+                case WireBytes.ROUND_ACK -> peer.say(new WireRecord.PostcopyListen());
+                case WireBytes.PREPARED -> peer.say(new WireRecord.Commit());
+                case WireBytes.RUNNING -> onRunning.accept(peer);
+                default -> {}
+              }
+            })
         .say(hello(SESSION, 0, 1));
   }
 
@@ -179,9 +178,7 @@ class HostilePostcopySourceTest {
   private MigrationException refusalInPostcopy(Consumer<ScriptedPeer> onRunning) {
     ScriptedPeer main = main(onRunning);
     MigrationException failure =
-        receive(
-                main,
-                lane(main, discard(0, PAGES), new WireRecord.PostcopyBegin(0, PAGES, 0)))
+        receive(main, lane(main, discard(0, PAGES), new WireRecord.PostcopyBegin(0, PAGES, 0)))
             .failure();
     assertThat(resumes).hasValue(1);
     assertThat(failure).hasMessageContaining("the guest runs here and lacks");
@@ -266,8 +263,7 @@ class HostilePostcopySourceTest {
   @Test
   void recordsOutOfTurnAreRefused() {
     assertSays(refusal(new WireRecord.PostcopyEnd(0, 0)), Kind.PROTOCOL, "out of turn");
-    assertSays(
-        refusal(new WireRecord.RoundBegin(2, false, 0)), Kind.PROTOCOL, "out of turn");
+    assertSays(refusal(new WireRecord.RoundBegin(2, false, 0)), Kind.PROTOCOL, "out of turn");
     assertSays(refusal(new WireRecord.PageRequest(0, 0, 1)), Kind.PROTOCOL, "out of turn");
     assertSays(refusal(new WireRecord.Commit()), Kind.PROTOCOL, "out of turn");
     assertSays(refusalInPostcopy(p -> p.say(discard(0, 1))), Kind.PROTOCOL, "out of turn");
@@ -282,14 +278,12 @@ class HostilePostcopySourceTest {
         "claims to have pushed 16 pages and sent 0 on request, but 2 and 0 have come");
     resumes.set(0);
     assertSays(
-        refusalInPostcopy(
-            p -> p.say(pages(PageKind.RAW, 0, 1), new WireRecord.PostcopyEnd(2, 0))),
+        refusalInPostcopy(p -> p.say(pages(PageKind.RAW, 0, 1), new WireRecord.PostcopyEnd(2, 0))),
         Kind.INTEGRITY,
         "14 of 16 are missing, from page 2 of block 'ram' on");
     resumes.set(0);
     assertSays(
-        refusalInPostcopy(
-            p -> p.say(pages(PageKind.RAW, 0, 1), new WireRecord.PostcopyEnd(2, 14))),
+        refusalInPostcopy(p -> p.say(pages(PageKind.RAW, 0, 1), new WireRecord.PostcopyEnd(2, 14))),
         Kind.INTEGRITY,
         "sent 14 on request");
   }
@@ -316,8 +310,7 @@ class HostilePostcopySourceTest {
   void aPageOnTheLaneThatNobodyRequestedIsRefused() {
     ScriptedPeer[] both = new ScriptedPeer[1];
     ScriptedPeer main = main(peer -> both[0].say(pages(PageKind.RAW, 5)));
-    ScriptedPeer lane =
-        lane(main, discard(0, PAGES), new WireRecord.PostcopyBegin(0, PAGES, 0));
+    ScriptedPeer lane = lane(main, discard(0, PAGES), new WireRecord.PostcopyBegin(0, PAGES, 0));
     both[0] = lane;
     assertSays(
         receive(main, lane).failure(),

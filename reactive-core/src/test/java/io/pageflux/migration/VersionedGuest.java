@@ -24,7 +24,8 @@ final class VersionedGuest implements Guest {
     final long[][] versions;
 
     Truth(GuestMemory memory) {
-      versions = memory.blocks().stream().map(b -> new long[(int) b.pageCount()]).toArray(long[][]::new);
+      versions =
+          memory.blocks().stream().map(b -> new long[(int) b.pageCount()]).toArray(long[][]::new);
     }
   }
 
@@ -146,7 +147,8 @@ final class VersionedGuest implements Guest {
       if (Long.reverseBytes(numbers[i]) != expected) {
         throw new AssertionError(
             "page %d of block %d, word %d: %x, but version %d has %x"
-                .formatted(page, block.index(), i, Long.reverseBytes(numbers[i]), version, expected));
+                .formatted(
+                    page, block.index(), i, Long.reverseBytes(numbers[i]), version, expected));
       }
     }
   }
@@ -173,5 +175,4 @@ final class VersionedGuest implements Guest {
   public Mono<Void> resume() {
     return Mono.fromRunnable(this::start);
   }
-
 }

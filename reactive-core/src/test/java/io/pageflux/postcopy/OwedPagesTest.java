@@ -15,7 +15,8 @@ class OwedPagesTest {
 
   private static final RamLayout LAYOUT =
       new RamLayout(
-          List.of(new RamBlockLayout("ram", 40 * 512, 512), new RamBlockLayout("vga", 8 * 512, 512)));
+          List.of(
+              new RamBlockLayout("ram", 40 * 512, 512), new RamBlockLayout("vga", 8 * 512, 512)));
 
   private static MemoryPages pages(long... ofFirst) {
     MemoryPages pages = new MemoryPages(LAYOUT);

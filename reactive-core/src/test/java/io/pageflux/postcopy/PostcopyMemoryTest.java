@@ -198,8 +198,7 @@ class PostcopyMemoryTest {
     java.util.Arrays.fill(bytes, (byte) 'w');
     // The end of page 1, page 2 as a whole, the start of page 3.
     Thread writer =
-        Thread.ofVirtual()
-            .start(() -> guest.write(0, PAGE + 100, MemorySegment.ofArray(bytes)));
+        Thread.ofVirtual().start(() -> guest.write(0, PAGE + 100, MemorySegment.ofArray(bytes)));
     awaitRequests(1);
     assertThat(requests).containsExactly(1L);
     arrive(true, 'a', 1);

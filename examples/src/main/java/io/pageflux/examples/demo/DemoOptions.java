@@ -1,7 +1,7 @@
 package io.pageflux.examples.demo;
 
-import io.pageflux.convergence.ConvergenceLimits;
 import io.pageflux.convergence.ConvergenceDecision;
+import io.pageflux.convergence.ConvergenceLimits;
 import io.pageflux.convergence.ConvergencePolicy;
 import io.pageflux.convergence.LimitPolicy;
 import io.pageflux.convergence.PostcopyPolicy;
@@ -134,6 +134,8 @@ final class DemoOptions {
 
   @Mixin private ConvergenceOptions convergence = new ConvergenceOptions();
 
+  @Mixin private CheckpointOptions checkpoints = new CheckpointOptions();
+
   @Option(
       names = "--run-after",
       paramLabel = "DURATION",
@@ -180,6 +182,10 @@ final class DemoOptions {
     return sharedMemory;
   }
 
+  CheckpointOptions checkpoints() {
+    return checkpoints;
+  }
+
   int workers() {
     return workers;
   }
@@ -205,9 +211,7 @@ final class DemoOptions {
   }
 
   String policyText() {
-    return postcopy
-        ? "post-copy after %d rounds".formatted(postcopyAfter)
-        : convergence.text();
+    return postcopy ? "post-copy after %d rounds".formatted(postcopyAfter) : convergence.text();
   }
 
   Duration runAfter() {
@@ -233,8 +237,12 @@ final class DemoOptions {
     if (postcopyAfter < 0) {
       throw usage("--postcopy-after must be 0 or more, but it was " + postcopyAfter);
     }
-    if (postcopy && convergence.isGiven()) {
-      throw usage("--postcopy does without --intent and --auto-converge");
+    if (postcopy && (convergence.isGiven() || checkpoints.isGiven())) {
+      throw usage("--postcopy does without --intent, --auto-converge and --checkpoint");
+    }
+    checkpoints.requireSense();
+    if (checkpoints.isGiven() && (sharedMemory || convergence.isGiven())) {
+      throw usage("--checkpoint goes with neither --shared-memory, --auto-converge nor --intent");
     }
     if (timeout.isZero()) {
       throw usage("--timeout must be more than 0");
@@ -271,6 +279,7 @@ final class DemoOptions {
     if (postcopy) {
       arguments.addAll(List.of("--postcopy", "--postcopy-after=" + postcopyAfter));
     }
+    arguments.addAll(checkpoints.arguments());
     if (sharedMemory) {
       arguments.add("--shared-memory");
     }

@@ -98,8 +98,7 @@ class PostcopyOverTcpTest {
         byte expected = written[page] ? 0x55 : contents(page, i);
         if (bytes[i] != expected) {
           throw new AssertionError(
-              "seed %d: page %d has %d at %d, not %d"
-                  .formatted(seed, page, bytes[i], i, expected));
+              "seed %d: page %d has %d at %d, not %d".formatted(seed, page, bytes[i], i, expected));
         }
       }
     }
@@ -166,11 +165,9 @@ class PostcopyOverTcpTest {
               .map(MigrationEvent.Completed::info)
               .single();
       Mono<MigrationInfo> incoming =
-          IncomingMigration.of(
-                  IncomingSpec.of(destination, guest, acceptor).withPostcopy(absentBy))
+          IncomingMigration.of(IncomingSpec.of(destination, guest, acceptor).withPostcopy(absentBy))
               .run();
-      MigrationInfo had =
-          Objects.requireNonNull(Mono.zip(outgoing, incoming).block(LIMIT)).getT2();
+      MigrationInfo had = Objects.requireNonNull(Mono.zip(outgoing, incoming).block(LIMIT)).getT2();
       guest.verify();
       PostcopyStatistics postcopy = Objects.requireNonNull(had.postcopy());
       assertThat(postcopy.requests()).as("seed %d", seed).isPositive();

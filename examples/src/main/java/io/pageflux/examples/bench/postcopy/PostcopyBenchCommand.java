@@ -112,11 +112,7 @@ public final class PostcopyBenchCommand implements Callable<Integer> {
     out.printf(
         "%s: median with a busy link %.0f µs (target: at most %.0f), %.2f times the idle one (target:"
             + " at most %.0f)%n",
-        met ? "met" : "MISSED",
-        busyMedian,
-        TARGET_MICROS,
-        busyMedian / idleMedian,
-        TARGET_RATIO);
+        met ? "met" : "MISSED", busyMedian, TARGET_MICROS, busyMedian / idleMedian, TARGET_RATIO);
     return met ? ExitCode.OK : ExitCode.FAILED;
   }
 
@@ -128,8 +124,7 @@ public final class PostcopyBenchCommand implements Callable<Integer> {
     return nanos.length == 0
         ? "no page was fetched"
         : "median %.0f µs, p90 %.0f µs, p99 %.0f µs of %d pages"
-            .formatted(
-                micros(nanos, 0.5), micros(nanos, 0.9), micros(nanos, 0.99), nanos.length);
+            .formatted(micros(nanos, 0.5), micros(nanos, 0.9), micros(nanos, 0.99), nanos.length);
   }
 
   private static double micros(long[] nanos, double part) {
@@ -141,8 +136,7 @@ public final class PostcopyBenchCommand implements Callable<Integer> {
     return sorted[(int) Math.min(sorted.length - 1, Math.ceil(part * sorted.length) - 1)] / 1e3;
   }
 
-  private Run run(long bytes, int fetches, boolean idle, long seed)
-      throws InterruptedException {
+  private Run run(long bytes, int fetches, boolean idle, long seed) throws InterruptedException {
     TcpAcceptor acceptor =
         Objects.requireNonNull(TcpTransport.listen(TcpSpec.loopback(0)).block(LIMIT));
     try (GuestMemory source = GuestMemory.builder().anonymous("ram", bytes).build();
@@ -176,8 +170,7 @@ public final class PostcopyBenchCommand implements Callable<Integer> {
               .map(MigrationEvent.Completed::info)
               .single();
       Mono<MigrationInfo> incoming =
-          IncomingMigration.of(
-                  IncomingSpec.of(destination, guest, acceptor).withPostcopy(absentBy))
+          IncomingMigration.of(IncomingSpec.of(destination, guest, acceptor).withPostcopy(absentBy))
               .run();
       MigrationInfo info =
           Objects.requireNonNull(Mono.zip(outgoing, incoming).block(LIMIT)).getT1();
