@@ -214,9 +214,9 @@ final class OutgoingPostcopy {
                     sink.next(true);
                   }
                 })
-            .concatMap(
-                more -> window.room().publishOn(resources.scanThread).thenReturn(more), 0)
-            // Apart from the above, and not by flatMap: it loses a slab that is on its way when it is
+            .concatMap(more -> window.room().publishOn(resources.scanThread).thenReturn(more), 0)
+            // Apart from the above, and not by flatMap: it loses a slab that is on its way when it
+            // is
             // cancelled.
             .concatMap(more -> Mono.defer(this::slab).mapNotNull(this::next), 0)
             .subscribeOn(resources.scanThread)

@@ -195,8 +195,7 @@ class PostcopyMigrationTest {
         OutgoingMigration.of(
             outgoing()
                 .withTracker(ReportedWrites::new)
-                .withPolicy(
-                    PostcopyPolicy.after(GO_ON, 1, Duration.ofHours(1))));
+                .withPolicy(PostcopyPolicy.after(GO_ON, 1, Duration.ofHours(1))));
     guest.fill(); // the guest has written elsewhere since
     Both again = migrate(out.events());
     assertThat(postcopy(again.out()).absentPages()).isZero();
