@@ -53,7 +53,7 @@ public final class PostcopyPolicy implements ConvergencePolicy {
       return decision;
     }
     if (figures.rounds() >= rounds && figures.roundEnded()) {
-      return new StartPostcopy("%d rounds of pre-copy have been sent".formatted(figures.rounds()));
+      return new StartPostcopy("%d round(s) of pre-copy sent".formatted(figures.rounds()));
     }
     if (figures.elapsed().compareTo(time) >= 0) {
       return new StartPostcopy(MigrationText.of(time) + " of pre-copy are over");

@@ -126,11 +126,10 @@ final class DemoOptions {
   @Option(
       names = "--postcopy-after",
       paramLabel = "ROUNDS",
-      defaultValue = "1",
       description =
           "With --postcopy, how many rounds are sent before: 0 for a second, at the most, of the"
-              + " first one (${DEFAULT-VALUE}).")
-  private int postcopyAfter;
+              + " first one (1).")
+  private @Nullable Integer postcopyAfter;
 
   @Mixin private ConvergenceOptions convergence = new ConvergenceOptions();
 
@@ -178,6 +177,10 @@ final class DemoOptions {
     return postcopy;
   }
 
+  private int postcopyAfter() {
+    return postcopyAfter == null ? 1 : postcopyAfter;
+  }
+
   boolean sharedMemory() {
     return sharedMemory;
   }
@@ -204,14 +207,14 @@ final class DemoOptions {
     if (postcopy) {
       return PostcopyPolicy.after(
           limits -> figures -> new ConvergenceDecision.Wait("post-copy was asked for"),
-          postcopyAfter,
-          postcopyAfter == 0 ? Duration.ZERO : timeout);
+          postcopyAfter(),
+          postcopyAfter() == 0 ? Duration.ZERO : timeout);
     }
     return convergence.policyOr(LimitPolicy::new);
   }
 
   String policyText() {
-    return postcopy ? "post-copy after %d rounds".formatted(postcopyAfter) : convergence.text();
+    return postcopy ? "post-copy after %d round(s)".formatted(postcopyAfter()) : convergence.text();
   }
 
   Duration runAfter() {
@@ -234,8 +237,11 @@ final class DemoOptions {
       throw usage("--workers must be 1 to 64, but it was " + workers);
     }
     convergence.requireSense();
-    if (postcopyAfter < 0) {
+    if (postcopyAfter() < 0) {
       throw usage("--postcopy-after must be 0 or more, but it was " + postcopyAfter);
+    }
+    if (postcopyAfter != null && !postcopy) {
+      throw usage("--postcopy-after goes with --postcopy");
     }
     if (postcopy && (convergence.isGiven() || checkpoints.isGiven())) {
       throw usage("--postcopy does without --intent, --auto-converge and --checkpoint");
@@ -277,7 +283,7 @@ final class DemoOptions {
             "--on-limit=" + onLimit,
             "--run-after=" + runAfter.toNanos() / 1000 + "us"));
     if (postcopy) {
-      arguments.addAll(List.of("--postcopy", "--postcopy-after=" + postcopyAfter));
+      arguments.addAll(List.of("--postcopy", "--postcopy-after=" + postcopyAfter()));
     }
     arguments.addAll(checkpoints.arguments());
     if (sharedMemory) {
