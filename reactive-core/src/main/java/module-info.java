@@ -11,6 +11,7 @@ module io.pageflux.core {
   requires static transitive org.jspecify;
 
   exports io.pageflux;
+  exports io.pageflux.checkpoint;
   exports io.pageflux.codec;
   exports io.pageflux.convergence;
   exports io.pageflux.dirty;
@@ -18,6 +19,7 @@ module io.pageflux.core {
   exports io.pageflux.migration;
   exports io.pageflux.operator;
   exports io.pageflux.page;
+  exports io.pageflux.postcopy;
   exports io.pageflux.prediction;
   exports io.pageflux.transport;
   exports io.pageflux.transport.fault;

@@ -1,12 +1,16 @@
 package io.pageflux.examples;
 
 import io.pageflux.examples.bench.BenchCommand;
+import io.pageflux.examples.bench.CheckpointBenchCommand;
+import io.pageflux.examples.bench.postcopy.PostcopyBenchCommand;
 import io.pageflux.examples.bench.qemu.QemuBenchCommand;
 import io.pageflux.examples.cli.Console;
 import io.pageflux.examples.cli.Interruption;
 import io.pageflux.examples.cli.Logging;
 import io.pageflux.examples.cli.PagefluxCommand;
 import io.pageflux.examples.control.CtlCommand;
+import io.pageflux.examples.demo.CheckpointDestinationCommand;
+import io.pageflux.examples.demo.CheckpointSourceCommand;
 import io.pageflux.examples.demo.DemoCommand;
 import io.pageflux.examples.demo.DemoDestination;
 import io.pageflux.examples.demo.DemoSource;
@@ -56,10 +60,14 @@ public final class Main {
             new QemuMigrateCommand(console),
             new QmpCommand(console),
             new BenchCommand(console),
+            new PostcopyBenchCommand(console),
             new QemuBenchCommand(console),
             new PredictCommand(console),
             new PredictBenchCommand(console),
+            new CheckpointBenchCommand(console),
             new DemoSource(console),
+            new CheckpointSourceCommand(console),
+            new CheckpointDestinationCommand(console),
             new DemoDestination(console)),
         args);
   }

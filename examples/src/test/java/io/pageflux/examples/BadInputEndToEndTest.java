@@ -224,8 +224,10 @@ class BadInputEndToEndTest {
     Cli.run("send", "--connect=1").isFailure(2, "--memory", "see 'pageflux send --help'");
     Cli.run("demo", "--size=huge").isFailure(2, "--size", "'huge' is not a size");
     Cli.run("demo", "--size=5000").isFailure(2, "--size must be at least 65536");
+    Cli.run("demo", "--postcopy-after=1").isFailure(2, "--postcopy-after goes with --postcopy");
+    Cli.run("demo", "--postcopy", "--checkpoint=1s").isFailure(2, "--postcopy does without");
     Cli.run("nonsense").isFailure(2, "nonsense");
-    Cli.run().isFailure(2, "a command is needed: demo, send, receive, inspect");
+    Cli.run().isFailure(2, "a command is needed: demo, send, receive, ctl, inspect");
   }
 
   @Test

@@ -226,6 +226,30 @@ class ControlEndToEndTest {
   }
 
   @Test
+  void ofTwoWhoPauseAtOnceOneIsTooLate() throws Exception {
+    Cli[] both = slowMigration();
+    List<Raw> two = List.of(new Raw(), new Raw());
+    for (Raw one : two) {
+      one.hear();
+    }
+    for (String command : List.of("migrate-pause", "migrate-continue")) {
+      for (Raw one : two) {
+        one.say("{\"execute\":\"%s\"}\n".formatted(command));
+      }
+      List<JsonNode> answers = List.of(two.get(0).hear(), two.get(1).hear());
+      assertThat(answers).as(command).filteredOn(answer -> answer.has("return")).hasSize(1);
+      assertThat(answers)
+          .as(command)
+          .filteredOn(
+              answer -> answer.path("error").path("desc").asText().contains("the migration"))
+          .hasSize(1);
+    }
+    assertThat(ctl("set", "max-bandwidth=0").exitCode()).isZero();
+    assertThat(both[0].result().exitCode()).isZero();
+    assertThat(Files.mismatch(image, copy)).isEqualTo(-1);
+  }
+
+  @Test
   void aSocketThatIsInUseAndOneThatIsNoneAreRefused() throws Exception {
     Cli[] both = slowMigration();
     Cli.run("send", "--connect=1", "--memory=" + image, "--control=unix:" + socket)

@@ -29,6 +29,12 @@ public final class ConvergenceMeter {
   /** Fewer pages say nothing of how fast pages are got done with. */
   private static final long ROUND_PAGES = 64;
 
+  /**
+   * How many times longer than its bytes need on the wire a round has to take before it says how
+   * fast pages are got done with.
+   */
+  private static final double HELD_UP_BY_PAGES = 1.5;
+
   private static final Duration FOR_EVER = Duration.ofDays(1);
 
   /**
@@ -133,7 +139,7 @@ public final class ConvergenceMeter {
     long nanos = nowNanos - lastNanos;
     // The way there and back is not the link's rate, but of a short round most of the time.
     learnRates(counters, nanos - Math.min(answerNanos, nanos / 2), nowNanos);
-    learnRoundRate(counters.contentPages() - roundBegin.contentPages(), nowNanos);
+    learnRoundRate(counters, nowNanos);
     rounds++;
     inRound = false;
     roundPages = 0;
@@ -170,11 +176,19 @@ public final class ConvergenceMeter {
     lastNanos = atNanos;
   }
 
-  private void learnRoundRate(long contentPages, long nowNanos) {
+  private void learnRoundRate(Counters counters, long nowNanos) {
+    long contentPages = counters.contentPages() - roundBegin.contentPages();
     if (contentPages < ROUND_PAGES) {
       return;
     }
-    double lesson = contentPages * 1e9 / Math.max(1, nowNanos - roundBeganNanos);
+    double took = Math.max(1, nowNanos - roundBeganNanos) / 1e9;
+    double lesson = contentPages / took;
+    long bytes = counters.acknowledgedBytes() - roundBegin.acknowledgedBytes();
+    if (took < HELD_UP_BY_PAGES * seconds(bytes, goodput.perSecond())) {
+      // It was the wire that took the time: pages can be got done with this fast, or faster.
+      roundPagesPerSecond = roundPagesPerSecond == 0 ? 0 : Math.max(roundPagesPerSecond, lesson);
+      return;
+    }
     boolean first = roundPagesPerSecond == 0 || firstRoundsRate;
     roundPagesPerSecond = first ? lesson : Math.max(lesson, (roundPagesPerSecond + lesson) / 2);
     firstRoundsRate = rounds == 0;

@@ -14,6 +14,8 @@ import io.pageflux.page.BatchGeometry;
 import io.pageflux.page.PageBatch;
 import io.pageflux.page.PageKind;
 import io.pageflux.page.SlabPool;
+import io.pageflux.postcopy.AbsentPages;
+import io.pageflux.postcopy.PostcopyMemory;
 import io.pageflux.transport.Acceptor;
 import io.pageflux.transport.Connection;
 import io.pageflux.wire.Feature;
@@ -24,6 +26,7 @@ import io.pageflux.wire.WireRecord;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.UUID;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Function;
@@ -47,6 +50,12 @@ final class IncomingSession {
 
   private static final Duration RELEASE_TIMEOUT = Duration.ofSeconds(10);
 
+  /**
+   * After so many bytes of pushed pages the source is told: less than its window, which is 1 MiB at
+   * the least.
+   */
+  static final long PUSH_ACKNOWLEDGED_BYTES = 256 << 10;
+
   /** What the source may say next. */
   private enum Phase {
     HELLO,
@@ -55,7 +64,9 @@ final class IncomingSession {
     IN_ROUND,
     DEVICE_STATE,
     AWAITING_COMMIT,
-    RUNNING
+    RUNNING,
+    LISTENING,
+    POSTCOPY
   }
 
   private final IncomingSpec spec;
@@ -78,6 +89,17 @@ final class IncomingSession {
   private long deviceStateBytes;
   private WireRecord.@Nullable Offer offer;
   private final HookCalls hooks;
+  private UUID session = new UUID(0, 0);
+  private BatchGeometry geometry = BatchGeometry.DEFAULT;
+
+  // Null unless it was agreed on.
+  private volatile @Nullable IncomingPostcopy postcopy;
+
+  /** Whether the guest is, or was, started before all of its pages are here. */
+  private volatile boolean switched;
+
+  private volatile boolean complete;
+  private volatile @Nullable MigrationException broken;
 
   IncomingSession(IncomingSpec spec, Mono<Void> stop, MigrationRun.EventSink events) {
     this.spec = spec;
@@ -105,7 +127,7 @@ final class IncomingSession {
             .doOnDiscard(Connection.class, Connection::dispose);
     return Mono.<Void>fromRunnable(this::requireNotLent)
         .then(received(accepting))
-        .onErrorMap(MigrationException::ofAny)
+        .onErrorMap(this::withMissingPages)
         .doOnError(this::failed)
         .doFinally(signal -> line.close())
         .doOnSubscribe(s -> status(MigrationStatus.SETUP));
@@ -165,9 +187,26 @@ final class IncomingSession {
   private void failed(Throwable e) {
     MigrationException reason = MigrationException.ofAny(e);
     boolean cancelled = reason.kind() == Kind.CANCELLED && !reason.isFromPeer();
-    MigrationStatus status = cancelled ? MigrationStatus.CANCELLED : MigrationStatus.FAILED;
+    MigrationStatus status =
+        phase == Phase.POSTCOPY
+            ? MigrationStatus.POSTCOPY_PAUSED
+            : cancelled ? MigrationStatus.CANCELLED : MigrationStatus.FAILED;
     statistics.ended(status, MigrationText.of(reason), now());
     events.emit(new MigrationEvent.StatusChanged(status));
+  }
+
+  /** Says of a failure in post-copy what it means for the guest, which runs here. */
+  private Throwable withMissingPages(Throwable e) {
+    MigrationException reason = MigrationException.ofAny(e);
+    IncomingPostcopy used = postcopy;
+    AbsentPages state = used == null ? null : used.state();
+    return phase != Phase.POSTCOPY || state == null
+        ? reason
+        : MigrationException.of(
+            reason.kind(),
+            "%s; the guest runs here and lacks %d pages, which only the source has: keep both"
+                .formatted(MigrationText.of(reason), state.missing()),
+            reason);
   }
 
   private void status(MigrationStatus status) {
@@ -186,6 +225,7 @@ final class IncomingSession {
     private final AtomicBoolean impatient = new AtomicBoolean();
     private volatile long appliedPages;
     private long placedInRound;
+    private long unacknowledgedBytes;
 
     Conversation(Connection connection, Scheduler threads) {
       this.channel = new WireChannel(connection, spec.peerTimeout(), timer, this::end);
@@ -220,8 +260,17 @@ final class IncomingSession {
     }
 
     private void end(Throwable e) {
-      if (takeOver.stop()) {
-        outcome.tryEmitError(MigrationException.ofAny(e));
+      MigrationException reason = MigrationException.ofAny(e);
+      boolean tooLate = reason.kind() == Kind.CANCELLED && !reason.isFromPeer();
+      IncomingPostcopy used = postcopy;
+      if (!tooLate && switched && !complete && used != null) {
+        used.lost(reason); // Also while the guest is being started, which may be what waits.
+      }
+      if (!tooLate) {
+        broken = reason; // In this order with the phase: who starts the guest looks the other way.
+      }
+      if (takeOver.stop() || (phase == Phase.POSTCOPY && !complete && !tooLate)) {
+        outcome.tryEmitError(reason);
       } else if (takeOver.isStarting() && impatient.compareAndSet(false, true)) {
         // It is too late: what matters is whether the guest starts, and that will be heard. But
         // nobody who wants an end waits for ever.
@@ -254,11 +303,17 @@ final class IncomingSession {
 
     /** Bytes that have come, by the stream or another way. */
     private long position() {
-      return channel.bytesRead() + statistics.placedBytes();
+      IncomingPostcopy used = postcopy;
+      return channel.bytesRead() + statistics.placedBytes() + (used == null ? 0 : used.laneBytes());
     }
 
     private MigrationInfo info() {
       statistics.received(position());
+      IncomingPostcopy used = postcopy;
+      AbsentPages state = used == null ? null : used.state();
+      if (used != null && state != null) {
+        statistics.postcopy(state, used.absentPages());
+      }
       return statistics.info(now());
     }
 
@@ -284,7 +339,13 @@ final class IncomingSession {
 
     private Mono<Void> take(WireRecord record) {
       switch (record) {
-        case WireRecord.Pages pages -> apply(pages.batch());
+        case WireRecord.Pages pages -> {
+          if (phase == Phase.POSTCOPY) {
+            push(pages.batch());
+          } else {
+            apply(pages.batch());
+          }
+        }
         case WireRecord.Hello hello -> hello(hello);
         case WireRecord.Layout layout -> layout(layout);
         case WireRecord.RoundBegin begin -> {
@@ -298,6 +359,19 @@ final class IncomingSession {
           return prepare(end);
         }
         case WireRecord.Commit commit -> start(commit);
+        case WireRecord.PostcopyListen listen -> listen(listen);
+        case WireRecord.Discard discard -> {
+          require(Phase.LISTENING, discard);
+          statistics.switching(now());
+          postcopyFor(discard).discard(discard);
+        }
+        case WireRecord.PostcopyBegin begin -> {
+          return beginPostcopy(begin);
+        }
+        case WireRecord.PostcopyEnd end -> {
+          require(Phase.POSTCOPY, end);
+          postcopyFor(end).end(end);
+        }
         case WireRecord.Failure failure ->
             throw MigrationException.reportedByPeer(failure.kind(), failure.message());
         case WireRecord.KeepAlive k -> {}
@@ -326,7 +400,9 @@ final class IncomingSession {
           new WireRecord.Hello(
               WireLimits.VERSION,
               WireLimits.VERSION,
-              Feature.migration() | (possible == null ? 0 : Feature.SHARED_MEMORY.mask()),
+              Feature.migration()
+                  | (possible == null ? 0 : Feature.SHARED_MEMORY.mask())
+                  | (spec.postcopy() == null ? 0 : Feature.POSTCOPY.mask()),
               0,
               theirs.session(),
               theirs.channel(),
@@ -344,6 +420,7 @@ final class IncomingSession {
       if (Feature.SHARED_MEMORY.in(features)) {
         offer = possible;
       }
+      session = theirs.session();
       phase = Phase.LAYOUT;
     }
 
@@ -364,13 +441,63 @@ final class IncomingSession {
                     max.payloadBytes()));
       }
       // Two for each worker, one that is being read and one that is being applied.
+      this.takes(geometry);
       SlabPool slabs = new SlabPool(2 * spec.workers() + 2, geometry);
       pool = slabs;
       channel.expectPages(memory.layout(), slabs, features);
       phase = Phase.BETWEEN_ROUNDS;
       status(MigrationStatus.ACTIVE);
       lend();
+      PostcopyMemory absentBy = spec.postcopy();
+      if (absentBy != null && Feature.POSTCOPY.in(features)) {
+        IncomingPostcopy possible = new IncomingPostcopy(absentBy, this::end, this::allHasCome);
+        postcopy = possible;
+        channel.say(possible.advise());
+      }
       channel.say(new WireRecord.Ready());
+    }
+
+    private void takes(BatchGeometry agreed) {
+      geometry = agreed;
+    }
+
+    private IncomingPostcopy postcopyFor(WireRecord record) {
+      IncomingPostcopy used = postcopy;
+      if (used == null) {
+        throw outOfTurn(record);
+      }
+      return used;
+    }
+
+    private void listen(WireRecord.PostcopyListen listen) {
+      require(Phase.BETWEEN_ROUNDS, listen);
+      postcopyFor(listen).listen(spec.acceptor(), session, geometry, spec.peerTimeout(), timer);
+      phase = Phase.LISTENING;
+    }
+
+    private Mono<Void> beginPostcopy(WireRecord.PostcopyBegin begin) {
+      require(Phase.LISTENING, begin);
+      statistics.switching(now());
+      status(MigrationStatus.DEVICE);
+      requireCounts(begin.pages(), begin.deviceStateBytes());
+      postcopyFor(begin).begin(begin);
+      switched = true;
+      statistics.switched(position());
+      return takeDeviceState();
+    }
+
+    /** Every page is here. On the thread on which the last one, or word of it, came. */
+    private void allHasCome() {
+      IncomingPostcopy used = postcopy;
+      if (used == null) {
+        return;
+      }
+      long now = now();
+      complete = true;
+      statistics.ended(MigrationStatus.COMPLETED, null, now);
+      events.emit(new MigrationEvent.StatusChanged(MigrationStatus.COMPLETED));
+      channel.sayLast(used.completion());
+      outcome.tryEmitValue(info());
     }
 
     private void lend() {
@@ -445,9 +572,29 @@ final class IncomingSession {
         statistics.batch(batch);
         deltas.expand(batch, memory);
         loader.load(batch);
+        IncomingPostcopy possible = postcopy;
+        if (possible != null) {
+          possible.received(batch);
+        }
         // What was placed is sure to be there when the source says that the round is complete.
         appliedPages += batch.size() - placed;
         placedInRound += placed;
+      } finally {
+        batch.release();
+      }
+    }
+
+    /** Takes pages that come in the background of post-copy. */
+    private void push(PageBatch batch) {
+      try {
+        postcopyFor(new WireRecord.Pages(batch)).pushed(batch);
+        statistics.batch(batch);
+        appliedPages += batch.size();
+        unacknowledgedBytes += (long) batch.size() * batch.pageSizeBytes();
+        if (unacknowledgedBytes >= PUSH_ACKNOWLEDGED_BYTES) {
+          unacknowledgedBytes = 0;
+          channel.say(new WireRecord.Progress(position(), appliedPages));
+        }
       } finally {
         batch.release();
       }
@@ -470,7 +617,9 @@ final class IncomingSession {
     }
 
     private void deviceState(WireRecord.DeviceState piece) {
-      require(Phase.DEVICE_STATE, piece);
+      if (phase != Phase.LISTENING) {
+        require(Phase.DEVICE_STATE, piece);
+      }
       deviceStateBytes += piece.bytes().length;
       if (deviceStateBytes > spec.maxDeviceStateBytes()) {
         throw MigrationException.of(
@@ -482,12 +631,20 @@ final class IncomingSession {
 
     private Mono<Void> prepare(WireRecord.End end) {
       require(Phase.DEVICE_STATE, end);
-      if (end.pages() != appliedPages || end.deviceStateBytes() != deviceStateBytes) {
+      requireCounts(end.pages(), end.deviceStateBytes());
+      return takeDeviceState();
+    }
+
+    private void requireCounts(long pages, long stateBytes) {
+      if (pages != appliedPages || stateBytes != deviceStateBytes) {
         throw MigrationException.of(
             Kind.INTEGRITY,
             "%d pages and %d bytes of device state were sent, but %d and %d have arrived"
-                .formatted(end.pages(), end.deviceStateBytes(), appliedPages, deviceStateBytes));
+                .formatted(pages, stateBytes, appliedPages, deviceStateBytes));
       }
+    }
+
+    private Mono<Void> takeDeviceState() {
       if (takeOver.take(TakeOver.Event.END) != TakeOver.Action.LOAD_STATE) {
         throw MigrationRun.cancelled();
       }
@@ -546,13 +703,24 @@ final class IncomingSession {
       if (takeOver.take(TakeOver.Event.STARTED) != TakeOver.Action.SAY_RUNNING) {
         return; // It was given up.
       }
-      phase = Phase.RUNNING;
       long now = now();
       statistics.running(now);
       if (offer != null) {
         // The source has let go of it before it said COMMIT.
         memory.blocks().forEach(RamBlock::takeBack);
       }
+      if (switched) {
+        statistics.startedEarly(position());
+        status(MigrationStatus.POSTCOPY_ACTIVE);
+        phase = Phase.POSTCOPY;
+        channel.say(new WireRecord.Running());
+        MigrationException before = broken;
+        if (before != null) {
+          outcome.tryEmitError(before); // The source was lost while the guest was being started.
+        }
+        return;
+      }
+      phase = Phase.RUNNING;
       statistics.received(position());
       statistics.ended(MigrationStatus.COMPLETED, null, now);
       events.emit(new MigrationEvent.StatusChanged(MigrationStatus.COMPLETED));
@@ -562,14 +730,19 @@ final class IncomingSession {
 
     Mono<Void> finish() {
       watches.dispose();
-      return channel.finish(true);
+      IncomingPostcopy used = postcopy;
+      return Mono.when(channel.finish(true), used == null ? Mono.empty() : used.close(null, true));
     }
 
     Mono<Void> fail(Throwable e) {
       MigrationException reason = MigrationException.ofAny(e);
       watches.dispose();
       statistics.received(position());
-      return channel.hangUp(reason, takeOver.stop() && !reason.isFromPeer());
+      boolean ruledOut = takeOver.stop();
+      IncomingPostcopy used = postcopy;
+      return Mono.whenDelayError(
+          channel.hangUp(reason, (ruledOut || switched) && !reason.isFromPeer()),
+          used == null ? Mono.empty() : used.close(reason, !ruledOut));
     }
   }
 }

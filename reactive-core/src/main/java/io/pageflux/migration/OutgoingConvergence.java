@@ -189,9 +189,17 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
    */
   ConvergenceControl.@Nullable Outcome roundEnded() {
     ConvergenceControl.Outcome outcome = decided();
-    return outcome.action() == ConvergenceControl.Action.SWITCH_OVER && !controller.switchOver()
-        ? null
-        : done(outcome);
+    return ends(outcome) && !controller.switchOver() ? null : done(outcome);
+  }
+
+  private static boolean ends(ConvergenceControl.Outcome outcome) {
+    return outcome.action() == ConvergenceControl.Action.SWITCH_OVER
+        || outcome.action() == ConvergenceControl.Action.START_POSTCOPY;
+  }
+
+  /** Post-copy was agreed on: it may be decided on. */
+  void allowPostcopy() {
+    control.allowPostcopy();
   }
 
   /** Some time has passed, and a round is under way or not. {@return what to do} */
@@ -205,8 +213,13 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
           // In this order: what was acknowledged belongs to the period that the collection may end.
           meter.observe(counters(), heard.nanos, now());
           return collectWithin()
-              .then(Mono.fromSupplier(() -> decides() ? done(decided()) : nothing()));
+              .then(Mono.fromSupplier(() -> decides() ? periodEnded() : nothing()));
         });
+  }
+
+  private ConvergenceControl.Outcome periodEnded() {
+    ConvergenceControl.Outcome outcome = roundEnded();
+    return outcome == null ? nothing() : outcome;
   }
 
   private boolean decides() {

@@ -17,6 +17,7 @@ import io.pageflux.wire.Negotiation;
 import io.pageflux.wire.WireLimits;
 import io.pageflux.wire.WireRecord;
 import java.time.Duration;
+import java.util.List;
 import java.util.UUID;
 import org.jspecify.annotations.Nullable;
 import reactor.core.Disposable;
@@ -57,16 +58,22 @@ final class OutgoingConversation {
   private volatile @Nullable OutgoingRound round;
 
   private final HandOver handOver = new HandOver();
-  private long features;
+  private volatile long features;
   private ConvergenceControl.@Nullable Outcome decision;
   private int rounds;
-  private long sentPages;
+  private volatile long sentPages;
   private long deviceStateBytes;
 
   private final OutgoingResources resources;
   private final WireChannel channel;
   private final SourceGuest guest;
   private final Placing placing;
+  private final OutgoingPostcopy postcopy;
+  private final Answer<WireRecord> running = new Answer<>();
+  // Why pre-copy is to be left for post-copy; null if it is not.
+  private volatile @Nullable String postcopyReason;
+  private volatile boolean switching;
+  private volatile boolean inPostcopy;
   private final HookCalls hooks;
   private final SwitchOverGate gate = new SwitchOverGate();
   private volatile WireRecord.@Nullable Offer offered;
@@ -85,6 +92,8 @@ final class OutgoingConversation {
     this.pages =
         new OutgoingPages(
             resources, statistics, placing, migration.controlled ? control : null, migration.timer);
+    this.postcopy =
+        new OutgoingPostcopy(spec, resources, statistics, session, migration.timer, this::end);
     this.hooks = new HookCalls(spec.lifecycle().hooks(), spec.peerTimeout(), migration.timer);
     this.channel = new WireChannel(connection, spec.peerTimeout(), migration.timer, this::end);
     this.guest =
@@ -106,7 +115,7 @@ final class OutgoingConversation {
 
   /** Bytes that were sent, by the stream or another way. */
   private long position() {
-    return channel.bytesWritten() + statistics.placedBytes();
+    return channel.bytesWritten() + postcopy.bytesWritten() + statistics.placedBytes();
   }
 
   private long now() {
@@ -146,9 +155,32 @@ final class OutgoingConversation {
   }
 
   private Mono<Void> period() {
-    return outcomeIsKnown()
+    return outcomeIsKnown() || postcopyReason != null
         ? Mono.empty()
-        : convergence.period().doOnNext(OutgoingConversation::requireNoAbort).then();
+        : convergence
+            .period()
+            .map(OutgoingConversation::requireNoAbort)
+            .filter(made -> made.action() == ConvergenceControl.Action.START_POSTCOPY)
+            .doOnNext(made -> postcopyReason = made.reason())
+            .then();
+  }
+
+  /** Has the round that is under way left for post-copy. From any thread. */
+  void startPostcopy() {
+    OutgoingRound current = round;
+    if (!Feature.POSTCOPY.in(features)) {
+      throw new IllegalStateException("post-copy was not agreed on with the destination");
+    }
+    if (current == null || switching || outcomeIsKnown()) {
+      throw new IllegalStateException(
+          "post-copy can be started while rounds are being sent and the guest runs");
+    }
+    if (control.isPaused()) {
+      throw new IllegalStateException("the migration is paused: have it go on first");
+    }
+    if (postcopyReason == null) {
+      postcopyReason = "somebody asked for it";
+    }
   }
 
   /** {@return what is pending, without a look at memory} */
@@ -184,7 +216,7 @@ final class OutgoingConversation {
 
   private void end(Throwable e) {
     MigrationException reason = MigrationException.ofAny(e);
-    if (handOver.isTaken()) {
+    if (handOver.isTaken() && !inPostcopy) {
       return; // Whatever it is, the guest runs at the destination.
     }
     if (reason.kind() == Kind.CANCELLED && !reason.isFromPeer() && !handOver.stop()) {
@@ -206,6 +238,7 @@ final class OutgoingConversation {
 
   MigrationInfo info() {
     statistics.transferred(position());
+    statistics.requests(postcopy.requests());
     return statistics.info(now(), resources::counters);
   }
 
@@ -247,6 +280,8 @@ final class OutgoingConversation {
         requireInLayout(o);
         offered = o;
       }
+      case WireRecord.PostcopyAdvise advise ->
+          require(Feature.POSTCOPY.in(features) && postcopy.advised(advise), record);
       case WireRecord.Ready r -> require(ready.give(record), record);
       case WireRecord.RoundAck ack -> {
         OutgoingRound awaited = round;
@@ -259,13 +294,28 @@ final class OutgoingConversation {
       case WireRecord.Prepared p -> require(prepared.give(record), record);
       case WireRecord.Running r -> {
         require(handOver.take(HandOver.Event.RUNNING) != null, record);
+        if (inPostcopy) {
+          postcopyRunning(record);
+        } else {
+          completed();
+        }
+      }
+      case WireRecord.PostcopyComplete complete -> {
+        require(inPostcopy && handOver.isTaken(), record);
+        postcopy.complete(complete);
+        inPostcopy = false; // From here on nothing goes wrong any more.
         completed();
       }
       case WireRecord.Failure failure -> {
         handOver.take(HandOver.Event.REFUSED);
         throw MigrationException.reportedByPeer(failure.kind(), failure.message());
       }
-      case WireRecord.Progress progress -> convergence.heard(progress.pages(), progress.bytes());
+      case WireRecord.Progress progress -> {
+        convergence.heard(progress.pages(), progress.bytes());
+        if (inPostcopy) {
+          postcopy.acknowledged(progress.pages() - sentPages);
+        }
+      }
       case WireRecord.KeepAlive k -> {}
       default -> throw unexpected(record);
     }
@@ -300,7 +350,8 @@ final class OutgoingConversation {
                 ? Feature.migration() // what is not used yet may be switched on
                 : (spec.xbzrle() == null ? 0 : Feature.XBZRLE.mask())
                     | (spec.compression() == null ? 0 : Feature.ZSTD.mask()))
-            | (spec.lifecycle().pageSaver() == null ? 0 : Feature.SHARED_MEMORY.mask());
+            | (spec.lifecycle().pageSaver() == null ? 0 : Feature.SHARED_MEMORY.mask())
+            | (spec.lifecycle().postcopy() == null ? 0 : Feature.POSTCOPY.mask());
     return new WireRecord.Hello(
         WireLimits.VERSION, WireLimits.VERSION, features, 0, session, 0, 1, WireLimits.SOFTWARE);
   }
@@ -331,6 +382,9 @@ final class OutgoingConversation {
 
   private Flux<WireRecord> preCopy() {
     placing.begin(offered);
+    if (Feature.POSTCOPY.in(features)) {
+      convergence.allowPostcopy();
+    }
     convergence.began();
     migration.status(MigrationStatus.ACTIVE);
     control.roundsBegin(features);
@@ -366,7 +420,12 @@ final class OutgoingConversation {
             .thenMany(Flux.empty()),
         Flux.just(new WireRecord.RoundBegin(begun.number, last, begun.dirtyPages)),
         pages
-            .of(dirty, features, parameters.compression())
+            .of(
+                dirty,
+                features,
+                parameters.compression(),
+                begun,
+                () -> !last && postcopyReason != null)
             .<WireRecord>map(WireRecord.Pages::new)
             .doOnComplete(() -> begun.reading = false),
         placing.flush().thenMany(Flux.empty()),
@@ -414,7 +473,7 @@ final class OutgoingConversation {
 
   private Flux<WireRecord> acknowledged(OutgoingRound begun) {
     long now = convergence.now();
-    ledger.acknowledge();
+    begun.acknowledge(ledger);
     Kinds sent = statistics.kinds().minus(begun.kindsBefore);
     RoundReport report = begun.report(sent, position(), now);
     statistics.round(report);
@@ -434,6 +493,14 @@ final class OutgoingConversation {
 
   /** Decides when the migration is not paused: what it goes by would be old otherwise. */
   private Mono<Void> decide() {
+    String asked = postcopyReason;
+    if (asked != null && control.switchOver()) {
+      convergence.stop();
+      decision =
+          new ConvergenceControl.Outcome(
+              ConvergenceControl.Action.START_POSTCOPY, asked, -1, List.of());
+      return Mono.empty();
+    }
     return control.isPaused()
         ? decideAfterPause()
         : convergence.collect().then(Mono.defer(this::decideByWhatWasCollected));
@@ -461,7 +528,58 @@ final class OutgoingConversation {
   }
 
   private Flux<WireRecord> switchOver() {
+    switching = true;
     events.emit(new MigrationEvent.SwitchOver(decision().reason()));
+    return decision().action() == ConvergenceControl.Action.START_POSTCOPY
+        ? Flux.concat(postcopy.openLane(spec.connector()), Flux.defer(this::switchToPostcopy))
+        : switchOverAfterPause(Flux.defer(() -> round(true)), Flux.defer(this::endOfPrecopy));
+  }
+
+  private Flux<WireRecord> endOfPrecopy() {
+    return Flux.concat(
+        Mono.fromSupplier(this::end),
+        awaiting(prepared.asMono().doOnNext(this::checkPrepared), Flux.defer(this::commit)));
+  }
+
+  private Flux<WireRecord> switchToPostcopy() {
+    statistics.postcopySwitch(now(), position());
+    return switchOverAfterPause(
+        Flux.defer(() -> postcopy.discards(ledger.dirty())),
+        Flux.concat(
+            Mono.fromSupplier(this::beginPostcopy),
+            awaiting(
+                prepared.asMono().doOnNext(this::checkPrepared),
+                Flux.defer(this::commitToPostcopy)),
+            awaiting(running.asMono(), Flux.defer(() -> postcopy.push(features)))));
+  }
+
+  private WireRecord beginPostcopy() {
+    offer();
+    return postcopy.begin(sentPages, deviceStateBytes);
+  }
+
+  private Flux<WireRecord> commitToPostcopy() {
+    running.ask();
+    inPostcopy = true;
+    return commit();
+  }
+
+  /** The guest runs at the destination; the pages that it lacks are here until it has them all. */
+  private void postcopyRunning(WireRecord record) {
+    long now = now();
+    statistics.resumed(now);
+    statistics.postcopyRunning(position());
+    migration.status(MigrationStatus.POSTCOPY_ACTIVE);
+    require(running.give(record), record);
+  }
+
+  /**
+   * The switch-over, the guest being paused.
+   *
+   * @param rest what the destination lacks, or is told that it lacks
+   * @param end what follows after the device state
+   */
+  private Flux<WireRecord> switchOverAfterPause(Flux<WireRecord> rest, Flux<WireRecord> end) {
     Duration pause = spec.lifecycle().pauseBeforeSwitchover();
     if (pause == null) {
       migration.status(MigrationStatus.DEVICE);
@@ -473,10 +591,9 @@ final class OutgoingConversation {
             .then(pause == null ? Mono.empty() : awaitContinue(pause))
             .publishOn(resources.scanThread)
             .then(Mono.defer(convergence::collect))
-            .thenMany(Flux.defer(() -> round(true))),
+            .thenMany(rest),
         Flux.defer(this::deviceState),
-        Mono.fromSupplier(this::end),
-        awaiting(prepared.asMono().doOnNext(this::checkPrepared), Flux.defer(this::commit)));
+        end);
   }
 
   /** As in QEMU, the guest is paused already: who continues may rely on that. */
@@ -495,11 +612,15 @@ final class OutgoingConversation {
   }
 
   private WireRecord end() {
+    offer();
+    return new WireRecord.End(sentPages, deviceStateBytes);
+  }
+
+  private void offer() {
     if (handOver.take(HandOver.Event.OFFER) != HandOver.Action.SAY_END) {
       throw MigrationRun.cancelled();
     }
     prepared.ask();
-    return new WireRecord.End(sentPages, deviceStateBytes);
   }
 
   private void checkPrepared(WireRecord record) {
@@ -519,17 +640,23 @@ final class OutgoingConversation {
 
   private void completed() {
     long now = now();
-    statistics.resumed(now);
+    if (!switchedToPostcopy()) {
+      statistics.resumed(now);
+    }
     statistics.transferred(position());
     statistics.ended(MigrationStatus.COMPLETED, null, now);
     events.emit(new MigrationEvent.StatusChanged(MigrationStatus.COMPLETED));
     outcome.tryEmitValue(info());
   }
 
+  private boolean switchedToPostcopy() {
+    return running.isAsked();
+  }
+
   Mono<Void> finish() {
     migration.running.end(this);
     watches.dispose();
-    return channel.finish(false);
+    return Mono.when(channel.finish(false), postcopy.close(null));
   }
 
   /** Cleans up after a failure: first the guest, then the peer. */
@@ -543,7 +670,11 @@ final class OutgoingConversation {
     return Mono.defer(this::keepGuest)
         .then(Mono.defer(this::liftThrottle))
         .doOnSuccess(nothing -> events.emit(new MigrationEvent.Progress(info())))
-        .then(Mono.defer(() -> channel.hangUp(reason, !reason.isFromPeer())));
+        .then(
+            Mono.defer(
+                () ->
+                    Mono.whenDelayError(
+                        channel.hangUp(reason, !reason.isFromPeer()), postcopy.close(reason))));
   }
 
   private Mono<Void> keepGuest() {
@@ -555,8 +686,7 @@ final class OutgoingConversation {
                   e ->
                       Mono.fromRunnable(
                           () -> migration.add("; and it stays paused: " + MigrationText.of(e))));
-      case TELL_TAKEN ->
-          Mono.fromRunnable(() -> migration.add("; the guest runs at the destination"));
+      case TELL_TAKEN -> Mono.fromRunnable(this::tellTaken);
       case TELL_UNCERTAIN ->
           Mono.fromRunnable(
               () ->
@@ -566,6 +696,17 @@ final class OutgoingConversation {
                           + " when the migration has ended there without it"));
       case null, default -> Mono.empty();
     };
+  }
+
+  private void tellTaken() {
+    if (inPostcopy) {
+      migration.failedInPostcopy();
+      migration.add(
+          "; the guest runs at the destination, which may lack pages that are only here: keep this"
+              + " memory, for it is the one copy of them");
+    } else {
+      migration.add("; the guest runs at the destination");
+    }
   }
 
   /** Last, and in any case: a guest that goes on must not go on slowly. */

@@ -1,6 +1,7 @@
 package io.pageflux.migration;
 
 import io.pageflux.migration.OutgoingStatistics.Kinds;
+import io.pageflux.page.PageBatch;
 import java.time.Duration;
 
 /** A round on its way, and where its acknowledgement is awaited. */
@@ -21,6 +22,11 @@ final class OutgoingRound {
 
   long endedNanos;
 
+  // How far pages were read: behind this one of this block. Written on the scanning thread.
+  private volatile int readBlock;
+  private volatile long readEnd;
+  private volatile long readPages;
+
   OutgoingRound(
       int number,
       boolean last,
@@ -36,6 +42,22 @@ final class OutgoingRound {
     this.bytesBefore = bytesBefore;
   }
 
+  /** Notes what was read. Batches come in ascending order. */
+  void read(PageBatch batch) {
+    readBlock = batch.blockIndex();
+    readEnd = batch.page(batch.size() - 1) + 1;
+    readPages += batch.size();
+  }
+
+  /** Takes note in a ledger that the destination has what was read. */
+  void acknowledge(DirtyLedger ledger) {
+    if (readPages == dirtyPages) {
+      ledger.acknowledge();
+    } else {
+      ledger.acknowledge(readBlock, readEnd);
+    }
+  }
+
   /** The round as it is now that it was acknowledged. */
   RoundReport report(Kinds sent, long bytesWritten, long nowNanos) {
     return new RoundReport(
@@ -45,7 +67,7 @@ final class OutgoingRound {
         sent.zero(),
         sent.raw(),
         sent.delta(),
-        dirtyPages - sent.total(),
+        readPages - sent.total(),
         bytesWritten - bytesBefore,
         Duration.ofNanos(nowNanos - beganNanos));
   }

@@ -36,6 +36,7 @@ final class OutgoingSession implements OutgoingControl.Target {
   // Where the guest is after a failure, if it does not run here. Written before the error is told.
   private volatile String whereabouts = "";
   private volatile @Nullable OutgoingConversation conversation;
+  private volatile boolean inPostcopy;
 
   OutgoingSession(
       OutgoingSpec spec, Mono<Void> stop, MigrationRun.EventSink events, RunningOutgoing running) {
@@ -161,6 +162,11 @@ final class OutgoingSession implements OutgoingControl.Target {
     return made;
   }
 
+  /** The guest runs at the destination and may lack pages. Before the failure is told. */
+  void failedInPostcopy() {
+    inPostcopy = true;
+  }
+
   /** Adds to what a failure says where the guest is. Before the failure is told. */
   void add(String toWhereabouts) {
     whereabouts += toWhereabouts;
@@ -176,7 +182,10 @@ final class OutgoingSession implements OutgoingControl.Target {
   private void failed(Throwable e) {
     MigrationException reason = MigrationException.ofAny(e);
     boolean cancelled = reason.kind() == Kind.CANCELLED && !reason.isFromPeer();
-    MigrationStatus status = cancelled ? MigrationStatus.CANCELLED : MigrationStatus.FAILED;
+    MigrationStatus status =
+        inPostcopy
+            ? MigrationStatus.POSTCOPY_PAUSED
+            : cancelled ? MigrationStatus.CANCELLED : MigrationStatus.FAILED;
     statistics.ended(status, MigrationText.of(reason), now());
     events.emit(new MigrationEvent.StatusChanged(status));
   }

@@ -291,4 +291,16 @@ public record OutgoingSpec(
   public OutgoingSpec withSharedMemory(boolean sharedMemory) {
     return withPageSaver(sharedMemory ? PageSaver.sharedMemory() : null);
   }
+
+  /**
+   * {@return this spec with post-copy agreed on with the destination, if that can, or not}
+   *
+   * <p>Nothing else changes until {@link OutgoingMigration#startPostcopy()} or a policy such as
+   * {@link io.pageflux.convergence.PostcopyPolicy} switches to it. From the moment at which the
+   * guest runs at the destination until this migration completes, pages of it are only in this
+   * memory: keep it and this process until then.
+   */
+  public OutgoingSpec withPostcopy(@Nullable OutgoingPostcopySpec postcopy) {
+    return withLifecycle(lifecycle.withPostcopy(postcopy));
+  }
 }

@@ -1,6 +1,7 @@
 package io.pageflux.migration;
 
 import io.pageflux.MigrationException;
+import java.io.IOException;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
@@ -11,7 +12,8 @@ import org.jspecify.annotations.Nullable;
  * is 990 ms at the most.
  *
  * <p>A thread of its own does that while the percentage is above 0. It lets the process go on
- * before it ends, whatever it ends by; and so does the end of this JVM, but for SIGKILL.
+ * before it ends, whatever it ends by; and so does the end of this JVM, for which a {@link
+ * ThrottleGuard} is there if it is SIGKILL.
  */
 public final class ProcessThrottle {
 
@@ -79,9 +81,19 @@ public final class ProcessThrottle {
     if (failure != null) {
       return;
     }
+    ThrottleGuard guard;
+    try {
+      guard = ThrottleGuard.of(pid);
+    } catch (IOException e) {
+      failure =
+          "process %d is not stopped, for nobody would let it go on if this one were killed: %s"
+              .formatted(pid, e.getMessage());
+      return;
+    }
     Thread letGoOn = new Thread(() -> Signals.kill(pid, Signals.SIGCONT));
     Runtime.getRuntime().addShutdownHook(letGoOn);
-    thread = Thread.ofPlatform().name("throttle-" + pid).daemon().start(() -> takeTurns(letGoOn));
+    thread =
+        Thread.ofPlatform().name("throttle-" + pid).daemon().start(() -> takeTurns(letGoOn, guard));
   }
 
   /** Not interruptible: who asks relies on the process being left alone. */
@@ -91,7 +103,7 @@ public final class ProcessThrottle {
     }
   }
 
-  private void takeTurns(Thread letGoOn) {
+  private void takeTurns(Thread letGoOn, ThrottleGuard guard) {
     lock.lock();
     try {
       while (percent > 0 && failure == null) {
@@ -101,7 +113,9 @@ public final class ProcessThrottle {
     } finally {
       if (stopped) {
         send(Signals.SIGCONT);
+        stopped = false;
       }
+      guard.dismiss();
       thread = null;
       changed.signalAll();
       lock.unlock();

@@ -86,6 +86,26 @@ class ConvergenceMeterTest {
   }
 
   @Test
+  void aRoundThatTheLinkHeldUpDoesNotSayHowLongPagesTake() {
+    firstRound();
+    meter.collected(1000, 1000, 0, 1000 * MILLI);
+    Counters before = new Counters(1000, 4_096_000, 1000, 4_096_000);
+    meter.roundBegan(1000, before, 1000 * MILLI);
+    // As many bytes a second as in the first round; but its pages became less and less.
+    Counters half = new Counters(1500, 5_120_000, 1500, 5_120_000);
+    meter.observe(half, 1250 * MILLI, 1250 * MILLI);
+    Counters most = new Counters(1750, 5_171_200, 1750, 5_171_200);
+    meter.observe(most, 1263 * MILLI, 1263 * MILLI);
+    Counters all = new Counters(2000, 5_222_400, 2000, 5_222_400);
+    meter.roundAcknowledged(all, 1 * MILLI, 1275 * MILLI);
+    meter.collected(200, 200, 0, 1275 * MILLI);
+    ConvergenceFigures figures = figures(1275);
+    assertThat(figures.rates().wireBytesPerPage()).isEqualTo((2048 + 3 * 204.8) / 4);
+    // The round got done with 3,636 pages in a second: at that rate it would be 55 ms.
+    assertThat(figures.sendingTime().toMillis()).isBetween(31L, 33L);
+  }
+
+  @Test
   void aTinyRoundHardlyChangesARate() {
     firstRound();
     Counters before = new Counters(1000, 4_096_000, 1000, 4_096_000);

@@ -4,7 +4,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.pageflux.MigrationException;
+import java.io.File;
 import java.io.IOException;
+import java.lang.ProcessBuilder.Redirect;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import org.junit.jupiter.api.AfterEach;
@@ -42,6 +44,7 @@ class ProcessThrottleTest {
 
   private void awaitStopped(boolean stopped) throws IOException {
     while (isStopped() != stopped) {
+      assertThat(Thread.interrupted()).as("it took too long").isFalse();
       Thread.onSpinWait();
     }
   }
@@ -83,6 +86,38 @@ class ProcessThrottleTest {
     throttle.set(0);
     assertThat(threadIsThere(process.pid())).isFalse();
     assertThat(isStopped()).isTrue();
+  }
+
+  /** Throttles the process whose number it is given, until it is killed. */
+  static final class Throttler {
+    public static void main(String... arguments) throws IOException {
+      new ProcessThrottle(Long.parseLong(arguments[0])).set(99);
+      System.out.println("throttled");
+      System.in.read();
+    }
+  }
+
+  @Test
+  void whoIsThrottledByAJvmThatIsKilledGoesOn() throws Exception {
+    Process jvm =
+        new ProcessBuilder(
+                System.getProperty("java.home") + "/bin/java",
+                "--enable-native-access=ALL-UNNAMED",
+                "-cp",
+                System.getProperty("java.class.path")
+                    + File.pathSeparator
+                    + System.getProperty("jdk.module.path", ""),
+                Throttler.class.getName(),
+                Long.toString(process.pid()))
+            .redirectError(Redirect.INHERIT)
+            .start();
+    try {
+      assertThat(jvm.inputReader().readLine()).isEqualTo("throttled");
+      awaitStopped(true);
+    } finally {
+      jvm.destroyForcibly().waitFor(); // SIGKILL
+    }
+    awaitStopped(false);
   }
 
   @Test

@@ -4,12 +4,16 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.pageflux.examples.cli.Console;
 import io.pageflux.examples.cli.ExitCode;
 import io.pageflux.examples.cli.Failures;
+import io.pageflux.examples.kv.KvAccess;
 import io.pageflux.examples.kv.KvGuest;
 import io.pageflux.examples.kv.KvVerification;
+import io.pageflux.examples.report.MigrationJson;
 import io.pageflux.examples.report.MigrationWatch;
 import io.pageflux.memory.GuestMemory;
 import io.pageflux.migration.IncomingMigration;
 import io.pageflux.migration.IncomingSpec;
+import io.pageflux.migration.MigrationInfo;
+import io.pageflux.postcopy.PostcopyMemory;
 import io.pageflux.transport.Acceptor;
 import io.pageflux.transport.tcp.TcpSpec;
 import io.pageflux.transport.tcp.TcpTransport;
@@ -35,13 +39,20 @@ public final class DemoDestination implements Callable<Integer> {
   @Override
   public Integer call() {
     ChildTalk talk = ChildTalk.begin(console, System.in);
-    try (GuestMemory memory = memory();
-        KvGuest guest = KvGuest.awaited(memory.block(0), options.load())) {
-      receive(talk, memory, guest);
-      return verify(talk, guest) ? ExitCode.OK : ExitCode.FAILED;
+    try (GuestMemory memory = memory()) {
+      return receiveAndVerify(talk, memory);
     } catch (RuntimeException e) {
       talk.say(ChildTalk.message("failed").put("message", Failures.describe(e)));
       return ExitCode.FAILED;
+    }
+  }
+
+  private int receiveAndVerify(ChildTalk talk, GuestMemory memory) {
+    PostcopyMemory absentBy = PostcopyMemory.of(memory);
+    KvAccess access = (offset, bytes) -> absentBy.require(0, offset, bytes);
+    try (KvGuest guest = KvGuest.awaited(memory.block(0), options.load(), access)) {
+      receive(talk, absentBy, guest);
+      return verify(talk, guest) ? ExitCode.OK : ExitCode.FAILED;
     }
   }
 
@@ -52,25 +63,31 @@ public final class DemoDestination implements Callable<Integer> {
         : memory.anonymous("ram", options.sizeBytes()).build();
   }
 
-  private void receive(ChildTalk talk, GuestMemory memory, KvGuest guest) {
+  private void receive(ChildTalk talk, PostcopyMemory absentBy, KvGuest guest) {
+    MigrationInfo info;
     Acceptor acceptor = Objects.requireNonNull(TcpTransport.listen(TcpSpec.loopback(0)).block());
     try {
       talk.say(ChildTalk.message("listening").put("address", acceptor.address()));
-      new MigrationWatch(event -> {})
-          .follow(
-              IncomingMigration.of(
-                      IncomingSpec.of(memory, guest, acceptor)
-                          .withWorkers(options.workers())
-                          .withSharedMemory(options.sharedMemory()))
-                  .events(console.interruption().requests()));
+      info =
+          new MigrationWatch(event -> {})
+              .follow(
+                  IncomingMigration.of(
+                          IncomingSpec.of(absentBy.memory(), guest, acceptor)
+                              .withWorkers(options.workers())
+                              .withSharedMemory(options.sharedMemory())
+                              .withPostcopy(options.postcopy() ? absentBy : null))
+                      .events(console.interruption().requests()));
     } finally {
       acceptor.dispose();
     }
-    talk.say(ChildTalk.message("running").put("updates", guest.updates()));
+    ObjectNode running = ChildTalk.message("running").put("updates", guest.updates());
+    running.set("info", MigrationJson.of(info));
+    talk.say(running);
     Mono.delay(options.runAfter()).takeUntilOther(console.interruption().requests()).block();
   }
 
-  private static boolean verify(ChildTalk talk, KvGuest guest) {
+  /** Verifies a guest, and says what was found. */
+  static boolean verify(ChildTalk talk, KvGuest guest) {
     // Fails if the guest has come upon damage while it ran.
     guest.pause().block();
     KvVerification found = guest.verify();

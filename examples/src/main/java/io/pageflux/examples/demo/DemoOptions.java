@@ -1,8 +1,10 @@
 package io.pageflux.examples.demo;
 
+import io.pageflux.convergence.ConvergenceDecision;
 import io.pageflux.convergence.ConvergenceLimits;
 import io.pageflux.convergence.ConvergencePolicy;
 import io.pageflux.convergence.LimitPolicy;
+import io.pageflux.convergence.PostcopyPolicy;
 import io.pageflux.examples.cli.ByteRate;
 import io.pageflux.examples.cli.ByteSize;
 import io.pageflux.examples.cli.CliException;
@@ -114,7 +116,24 @@ final class DemoOptions {
               + " machine; the stream says which.")
   private boolean sharedMemory;
 
+  @Option(
+      names = "--postcopy",
+      description =
+          "Let the guest go on at the destination before all of its memory is there, when"
+              + " --postcopy-after says; the limits of downtime and rounds have no meaning then.")
+  private boolean postcopy;
+
+  @Option(
+      names = "--postcopy-after",
+      paramLabel = "ROUNDS",
+      description =
+          "With --postcopy, how many rounds are sent before: 0 for a second, at the most, of the"
+              + " first one (1).")
+  private @Nullable Integer postcopyAfter;
+
   @Mixin private ConvergenceOptions convergence = new ConvergenceOptions();
+
+  @Mixin private CheckpointOptions checkpoints = new CheckpointOptions();
 
   @Option(
       names = "--run-after",
@@ -154,8 +173,20 @@ final class DemoOptions {
         : xbzrleCache.bytes();
   }
 
+  boolean postcopy() {
+    return postcopy;
+  }
+
+  private int postcopyAfter() {
+    return postcopyAfter == null ? 1 : postcopyAfter;
+  }
+
   boolean sharedMemory() {
     return sharedMemory;
+  }
+
+  CheckpointOptions checkpoints() {
+    return checkpoints;
   }
 
   int workers() {
@@ -173,11 +204,17 @@ final class DemoOptions {
 
   /** Nobody's guest is throttled who has not asked for it. */
   ConvergencePolicy.Maker policy() {
+    if (postcopy) {
+      return PostcopyPolicy.after(
+          limits -> figures -> new ConvergenceDecision.Wait("post-copy was asked for"),
+          postcopyAfter(),
+          postcopyAfter() == 0 ? Duration.ZERO : timeout);
+    }
     return convergence.policyOr(LimitPolicy::new);
   }
 
   String policyText() {
-    return convergence.text();
+    return postcopy ? "post-copy after %d round(s)".formatted(postcopyAfter()) : convergence.text();
   }
 
   Duration runAfter() {
@@ -200,6 +237,19 @@ final class DemoOptions {
       throw usage("--workers must be 1 to 64, but it was " + workers);
     }
     convergence.requireSense();
+    if (postcopyAfter() < 0) {
+      throw usage("--postcopy-after must be 0 or more, but it was " + postcopyAfter);
+    }
+    if (postcopyAfter != null && !postcopy) {
+      throw usage("--postcopy-after goes with --postcopy");
+    }
+    if (postcopy && (convergence.isGiven() || checkpoints.isGiven())) {
+      throw usage("--postcopy does without --intent, --auto-converge and --checkpoint");
+    }
+    checkpoints.requireSense();
+    if (checkpoints.isGiven() && (sharedMemory || convergence.isGiven())) {
+      throw usage("--checkpoint goes with neither --shared-memory, --auto-converge nor --intent");
+    }
     if (timeout.isZero()) {
       throw usage("--timeout must be more than 0");
     }
@@ -232,6 +282,10 @@ final class DemoOptions {
             "--timeout=" + timeout.toNanos() / 1000 + "us",
             "--on-limit=" + onLimit,
             "--run-after=" + runAfter.toNanos() / 1000 + "us"));
+    if (postcopy) {
+      arguments.addAll(List.of("--postcopy", "--postcopy-after=" + postcopyAfter()));
+    }
+    arguments.addAll(checkpoints.arguments());
     if (sharedMemory) {
       arguments.add("--shared-memory");
     }

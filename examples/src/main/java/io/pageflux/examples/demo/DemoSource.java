@@ -18,6 +18,7 @@ import io.pageflux.migration.CompressionSpec;
 import io.pageflux.migration.MigrationEvent;
 import io.pageflux.migration.MigrationInfo;
 import io.pageflux.migration.OutgoingMigration;
+import io.pageflux.migration.OutgoingPostcopySpec;
 import io.pageflux.migration.OutgoingSpec;
 import io.pageflux.transport.tcp.SocketTransport;
 import java.time.Duration;
@@ -127,6 +128,7 @@ public final class DemoSource implements Callable<Integer> {
         .withLimits(options.limits())
         .withPolicy(options.policy())
         .withSharedMemory(options.sharedMemory())
+        .withPostcopy(options.postcopy() ? OutgoingPostcopySpec.DEFAULT : null)
         .withProgressInterval(PROGRESS_INTERVAL);
   }
 }

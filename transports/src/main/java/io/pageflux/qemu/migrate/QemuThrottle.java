@@ -28,8 +28,8 @@ import reactor.core.scheduler.Schedulers;
  * </ul>
  *
  * <p>So QEMU's main loop, and with it QMP and the devices, stands still with the processors, for
- * 990 ms at a time at the most. A JVM that is killed by SIGKILL leaves a process that it throttles
- * stopped, if that was its turn; {@code kill -CONT} lets it go on.
+ * 990 ms at a time at the most. Should this JVM be killed, a shell that waits for that lets it go
+ * on.
  *
  * <p>The process is the one that QEMU's first processor is a thread of, by QEMU's word, and only if
  * it has the file of the guest's memory mapped: a number from another PID namespace, or of a QEMU

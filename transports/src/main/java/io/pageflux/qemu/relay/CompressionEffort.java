@@ -1,5 +1,7 @@
 package io.pageflux.qemu.relay;
 
+import java.util.OptionalLong;
+
 /**
  * How hard pages are compressed: harder step by step while it is the link that limits the
  * migration, for the processors have time then, and less hard as soon as it is not.
@@ -26,9 +28,13 @@ final class CompressionEffort {
   /** How long a step must have been tried before the next one. */
   private static final long STEP_NANOS = 250_000_000;
 
+  /** Nor has it while the destination takes no more, which is not the link's doing. */
+  static final double LINK_BUSY = 0.9;
+
   private final int least;
   private int step;
   private long steppedNanos;
+  private long steppedBusyNanos;
   private boolean begun;
 
   /**
@@ -42,17 +48,27 @@ final class CompressionEffort {
    * {@return the level for a batch}
    *
    * @param heldBackShare for which share of the time the sender has lately been waiting for room
+   * @param busyNanos for how long the link was busy so far, if that is known
    */
-  synchronized int level(double heldBackShare, long nowNanos) {
+  synchronized int level(double heldBackShare, OptionalLong busyNanos, long nowNanos) {
+    long nanos = nowNanos - steppedNanos;
     if (!begun) {
       begun = true;
-      steppedNanos = nowNanos;
-    }
-    if (nowNanos - steppedNanos >= STEP_NANOS) {
-      int change = heldBackShare > HARDER ? 1 : heldBackShare < LESS_HARD ? -1 : 0;
-      step = Math.clamp(step + change, 0, LEVELS.length - 1);
-      steppedNanos = nowNanos;
+      begin(busyNanos, nowNanos);
+    } else if (nanos >= STEP_NANOS) {
+      // Where nobody says how busy the link was, it is taken to have been.
+      double busy =
+          busyNanos.isEmpty() ? 1 : (double) (busyNanos.getAsLong() - steppedBusyNanos) / nanos;
+      boolean linkLimits = heldBackShare > HARDER && busy > LINK_BUSY;
+      boolean linkIsFree = heldBackShare < LESS_HARD || busy < LESS_HARD;
+      step = Math.clamp(step + (linkLimits ? 1 : linkIsFree ? -1 : 0), 0, LEVELS.length - 1);
+      begin(busyNanos, nowNanos);
     }
     return Math.max(least, LEVELS[step]);
+  }
+
+  private void begin(OptionalLong busyNanos, long nowNanos) {
+    steppedNanos = nowNanos;
+    steppedBusyNanos = busyNanos.orElse(0);
   }
 }

@@ -315,7 +315,7 @@ final class RelaySource extends RelayLink {
     @Override
     public WireRecord apply(WireRecord record) {
       if (record instanceof WireRecord.Pages pages) {
-        zstd.setLevel(effort.level(window.heldBackShare(), now()));
+        zstd.setLevel(effort.level(window.heldBackShare(), channel.sendBusyNanos(), now()));
         zstd.compress(pages.batch());
       }
       return record;

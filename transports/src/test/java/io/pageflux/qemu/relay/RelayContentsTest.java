@@ -52,15 +52,13 @@ class RelayContentsTest {
   @ParameterizedTest
   @EnumSource
   void ofAnyContents(Way way) throws IOException {
-    for (long seed = 1; seed <= 2; seed++) {
-      Path ram = Files.write(directory.resolve("ram"), contents(new Random(seed)));
-      Path copy = directory.resolve("copy");
-      try (QemuProcess source = stopped(ram).start();
-          QemuProcess destination = stopped(copy).with("-incoming", "defer").start()) {
-        move(way.spec(), source, destination);
-        compare(source, destination, "seed " + seed);
-      }
-      Files.delete(copy);
+    long seed = 1 + way.ordinal();
+    Path ram = Files.write(directory.resolve("ram"), contents(new Random(seed)));
+    Path copy = directory.resolve("copy");
+    try (QemuProcess source = stopped(ram).start();
+        QemuProcess destination = stopped(copy).with("-incoming", "defer").start()) {
+      move(way.spec(), source, destination);
+      compare(source, destination, "seed " + seed);
     }
   }
 
