@@ -8,14 +8,14 @@ import io.pageflux.codec.XbzrleSpec;
 import io.pageflux.dirty.ReportedWrites;
 import io.pageflux.memory.GuestMemory;
 import io.pageflux.migration.CompressionSpec;
-import io.pageflux.migration.Fault;
-import io.pageflux.migration.FaultyTransport;
 import io.pageflux.migration.Leftovers;
 import io.pageflux.migration.ScriptedPeer;
+import io.pageflux.migration.TapedLine;
 import io.pageflux.migration.WireBytes;
 import io.pageflux.page.BatchGeometry;
 import io.pageflux.transport.Acceptor;
 import io.pageflux.transport.InMemoryTransport;
+import io.pageflux.transport.fault.Fault;
 import java.time.Duration;
 import java.util.Arrays;
 import java.util.EnumSet;
@@ -75,7 +75,7 @@ class CheckpointDamageTest {
     source.memory.block(0).segment().asSlice(PAGE, 2 * PAGE).fill((byte) 'a');
     source.memory.block(1).segment().fill((byte) 'v');
     InMemoryTransport transport = InMemoryTransport.create();
-    FaultyTransport line = new FaultyTransport(transport.connector(), Fault.NONE, Fault.NONE);
+    TapedLine line = new TapedLine(transport.connector(), Fault.NONE, Fault.NONE);
     CheckpointTrigger trigger = new CheckpointTrigger();
     Sinks.Empty<Void> stop = Sinks.empty();
     OutgoingCheckpointSpec spec =

@@ -7,12 +7,12 @@ import io.pageflux.MigrationException.Kind;
 import io.pageflux.codec.XbzrleSpec;
 import io.pageflux.memory.GuestMemory;
 import io.pageflux.migration.CompressionSpec;
-import io.pageflux.migration.Fault;
-import io.pageflux.migration.FaultyTransport;
 import io.pageflux.migration.Leftovers;
+import io.pageflux.migration.TapedLine;
 import io.pageflux.page.BatchGeometry;
 import io.pageflux.transport.Connector;
 import io.pageflux.transport.InMemoryTransport;
+import io.pageflux.transport.fault.Fault;
 import java.time.Duration;
 import java.util.List;
 import java.util.Objects;
@@ -194,8 +194,8 @@ class CheckpointTest {
       long at = answers ? random.nextLong(20, 700) : random.nextLong(1, 400_000);
       Fault fault = i % 2 == 0 ? Fault.cutAfter(at) : Fault.endAfter(at);
       String what = "%s of what the %s says".formatted(fault, answers ? "destination" : "source");
-      FaultyTransport line =
-          new FaultyTransport(
+      TapedLine line =
+          new TapedLine(
               transport.connector(), answers ? Fault.NONE : fault, answers ? fault : Fault.NONE);
       Side in = new Side(destination(incoming().withFailOver(FailOver.START)));
       destination.resumes.set(0);
@@ -228,7 +228,7 @@ class CheckpointTest {
   @Test
   void aLostSourceIsTakenOverFromOnlyIfThatWasAskedFor() {
     for (FailOver failOver : FailOver.values()) {
-      FaultyTransport line = new FaultyTransport(transport.connector(), Fault.NONE, Fault.NONE);
+      TapedLine line = new TapedLine(transport.connector(), Fault.NONE, Fault.NONE);
       Sinks.Empty<Void> broken = Sinks.empty();
       Side in = new Side(destination(incoming().withFailOver(failOver)));
       Connector breaking =
@@ -364,8 +364,7 @@ class CheckpointTest {
 
   @Test
   void aSessionAfterAFailedOneHasEverything() {
-    FaultyTransport line =
-        new FaultyTransport(transport.connector(), Fault.cutAfter(250_000), Fault.NONE);
+    TapedLine line = new TapedLine(transport.connector(), Fault.cutAfter(250_000), Fault.NONE);
     Side in = new Side(destination(incoming()));
     Side out = new Side(source(outgoing(line.connector()), Sinks.empty()));
     assertThat(out.failure()).isNotNull();

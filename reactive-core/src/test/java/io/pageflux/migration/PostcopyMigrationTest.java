@@ -17,6 +17,8 @@ import io.pageflux.postcopy.PostcopyStatistics;
 import io.pageflux.transport.Connection;
 import io.pageflux.transport.Connector;
 import io.pageflux.transport.InMemoryTransport;
+import io.pageflux.transport.fault.Fault;
+import io.pageflux.transport.fault.Place;
 import java.time.Duration;
 import java.util.Objects;
 import java.util.concurrent.CountDownLatch;
@@ -235,13 +237,13 @@ class PostcopyMigrationTest {
   /** Connections in the order in which they are made: the main one, then the lane. */
   private static final class Lines implements Connector {
     final AtomicInteger made = new AtomicInteger();
-    private final FaultyTransport[] lines;
+    private final TapedLine[] lines;
 
     Lines(Connector connector, Fault mainThere, Fault mainBack, Fault laneThere, Fault laneBack) {
       lines =
-          new FaultyTransport[] {
-            new FaultyTransport(connector, mainThere, mainBack),
-            new FaultyTransport(connector, laneThere, laneBack)
+          new TapedLine[] {
+            new TapedLine(connector, mainThere, mainBack),
+            new TapedLine(connector, laneThere, laneBack)
           };
     }
 
@@ -250,16 +252,16 @@ class PostcopyMigrationTest {
       return Mono.defer(() -> lines[made.getAndIncrement()].connector().connect());
     }
 
-    FaultyTransport main() {
+    TapedLine main() {
       return lines[0];
     }
 
-    FaultyTransport lane() {
+    TapedLine lane() {
       return lines[1];
     }
 
     void assertNothingUnreleased(String what) {
-      for (FaultyTransport line : lines) {
+      for (TapedLine line : lines) {
         assertThat(line.there().outstanding()).as(what).isZero();
         assertThat(line.back().outstanding()).as(what).isZero();
       }
@@ -327,17 +329,17 @@ class PostcopyMigrationTest {
     // From the end of pre-copy on, which is what is new, and a few before.
     int from = Math.max(1, main - 40);
     for (int n = from; n <= main + 2; n += 4) {
-      Lines cut = lines(Fault.cutAfterBuffers(n), Fault.NONE, Fault.NONE, Fault.NONE);
+      Lines cut = lines(Fault.cut(Place.afterBuffers(n)), Fault.NONE, Fault.NONE, Fault.NONE);
       assertOneGuestAndNoWrongPage("main cut after " + n, cut, attempt(cut));
     }
     for (int n = 1; n <= 6; n += 2) {
-      Lines cut = lines(Fault.NONE, Fault.NONE, Fault.cutAfterBuffers(n), Fault.NONE);
+      Lines cut = lines(Fault.NONE, Fault.NONE, Fault.cut(Place.afterBuffers(n)), Fault.NONE);
       assertOneGuestAndNoWrongPage("lane cut after " + n, cut, attempt(cut));
-      Lines back = lines(Fault.NONE, Fault.NONE, Fault.NONE, Fault.cutAfterBuffers(n));
+      Lines back = lines(Fault.NONE, Fault.NONE, Fault.NONE, Fault.cut(Place.afterBuffers(n)));
       assertOneGuestAndNoWrongPage("lane back cut after " + n, back, attempt(back));
     }
     for (int n = 3; n <= 9; n++) {
-      Lines back = lines(Fault.NONE, Fault.cutAfterBuffers(n), Fault.NONE, Fault.NONE);
+      Lines back = lines(Fault.NONE, Fault.cut(Place.afterBuffers(n)), Fault.NONE, Fault.NONE);
       assertOneGuestAndNoWrongPage("main back cut after " + n, back, attempt(back));
     }
   }
