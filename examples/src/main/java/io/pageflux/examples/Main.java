@@ -14,6 +14,8 @@ import io.pageflux.examples.demo.CheckpointSourceCommand;
 import io.pageflux.examples.demo.DemoCommand;
 import io.pageflux.examples.demo.DemoDestination;
 import io.pageflux.examples.demo.DemoSource;
+import io.pageflux.examples.fault.FaultBenchCommand;
+import io.pageflux.examples.fault.FaultPartyCommand;
 import io.pageflux.examples.image.ReceiveCommand;
 import io.pageflux.examples.image.SendCommand;
 import io.pageflux.examples.predict.PredictBenchCommand;
@@ -65,6 +67,8 @@ public final class Main {
             new PredictCommand(console),
             new PredictBenchCommand(console),
             new CheckpointBenchCommand(console),
+            new FaultBenchCommand(console),
+            new FaultPartyCommand(console),
             new DemoSource(console),
             new CheckpointSourceCommand(console),
             new CheckpointDestinationCommand(console),

@@ -6,9 +6,8 @@ package io.pageflux.examples.fault;
  * @param how it ended
  * @param message what the side says; empty if it says nothing
  * @param runs whether the guest runs there
- * @param left what is left of it that should not be; empty if nothing
  */
-record Ending(How how, String message, boolean runs, String left) {
+record Ending(How how, String message, boolean runs) {
 
   /** How it ended. */
   enum How {
@@ -21,23 +20,19 @@ record Ending(How how, String message, boolean runs, String left) {
   }
 
   static Ending completed(boolean runs) {
-    return new Ending(How.COMPLETED, "", runs, "");
+    return new Ending(How.COMPLETED, "", runs);
   }
 
   static Ending failed(String message, boolean runs) {
-    return new Ending(How.FAILED, message, runs, "");
+    return new Ending(How.FAILED, message, runs);
   }
 
   static Ending died(String message) {
-    return new Ending(How.DIED, message, false, "");
+    return new Ending(How.DIED, message, false);
   }
 
   static Ending hangs(String what) {
-    return new Ending(How.HANGS, what, false, "");
-  }
-
-  Ending leaving(String what) {
-    return new Ending(how, message, runs, what);
+    return new Ending(How.HANGS, what, false);
   }
 
   /** Whether the source knows that it does not know. */
@@ -52,9 +47,6 @@ record Ending(How how, String message, boolean runs, String left) {
 
   @Override
   public String toString() {
-    return how
-        + (runs ? ", runs" : "")
-        + (message.isEmpty() ? "" : ": " + message)
-        + (left.isEmpty() ? "" : " (left: " + left + ")");
+    return how + (runs ? ", runs" : "") + (message.isEmpty() ? "" : ": " + message);
   }
 }

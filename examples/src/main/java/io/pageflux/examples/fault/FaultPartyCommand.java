@@ -13,32 +13,24 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
 import java.util.concurrent.LinkedBlockingQueue;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.Option;
+import reactor.core.publisher.Mono;
 
 /**
- * One side of a run of the fault bench: does what a line of JSON on standard input says, and
- * answers each with a line on standard output.
+ * One side of runs of the fault bench, one run after the other: does what a line of JSON on
+ * standard input says, and answers each with a line on standard output.
  */
 @Command(name = "fault-party", hidden = true)
 public final class FaultPartyCommand implements Callable<Integer> {
 
-  private static final String END = "end";
+  private static final String END = "end of input";
 
   private final Console console;
   private final LinkedBlockingQueue<String> todo = new LinkedBlockingQueue<>();
-
-  @Option(names = "--role", required = true)
-  private String role = "";
-
-  @Option(names = "--seed", required = true)
-  private long seed;
-
-  @Option(names = "--run", required = true)
-  private int number;
-
-  @Option(names = "--folder", required = true)
-  private Path folder = Path.of("");
+  private Leaks leaks = new Leaks();
+  private @Nullable Side side;
+  private boolean awaited = true;
 
   /** Made with what it talks to. */
   public FaultPartyCommand(Console console) {
@@ -49,21 +41,14 @@ public final class FaultPartyCommand implements Callable<Integer> {
   public Integer call() throws Exception {
     Thread.ofPlatform().name("fault-party-input").daemon().start(this::read);
     console.interruption().requests().subscribe(v -> {}, e -> {}, () -> todo.add(END));
-    FaultRun run = FaultRun.of(seed, number);
-    RunLock lock = new RunLock(folder.resolve("lock"));
-    Leaks leaks = new Leaks();
-    if (role.equals("source")) {
-      try (LocalSource source = new LocalSource(run, lock, console.interruption().requests())) {
-        say(message("ready"));
-        serve(source, leaks);
-      }
-    } else {
-      try (LocalDestination destination =
-          new LocalDestination(
-              run, folder, lock, console.interruption().requests(), memory -> {})) {
-        say(message("ready"));
-        serve(destination, leaks);
-      }
+    say(message("ready"));
+    ObjectMapper mapper = new ObjectMapper();
+    for (String line; !(line = todo.take()).equals(END); ) {
+      obey(mapper.readTree(line));
+    }
+    // Who is interrupted while the guest comes says how that ended.
+    if (!awaited && side instanceof Side.Destination destination) {
+      ended(destination.await());
     }
     return console.interruption().requested() ? ExitCode.INTERRUPTED : ExitCode.OK;
   }
@@ -80,44 +65,73 @@ public final class FaultPartyCommand implements Callable<Integer> {
     todo.add(END);
   }
 
-  private void serve(Side side, Leaks leaks) throws Exception {
-    for (String line; !(line = todo.take()).equals(END); ) {
-      JsonNode request = new ObjectMapper().readTree(line);
-      boolean faulty = request.path("faulty").asBoolean();
-      switch (request.path("do").asText()) {
-        case "attempt" ->
-            ended(((Side.Source) side).attempt(request.path("address").asText(), faulty), leaks);
-        case "resume" -> {
-          ((Side.Source) side).resume();
-          say(message("resumed"));
-        }
-        case "listen" ->
-            say(message("listening").put("address", ((Side.Destination) side).listen(faulty)));
-        case "stop" -> {
-          ((Side.Destination) side).stopIfNobodyCame();
-          say(message("stopped"));
-        }
-        case "await" -> ended(((Side.Destination) side).await(), leaks);
-        case "verify" -> say(message("verified").put("problem", side.verify()));
-        default -> throw new IllegalArgumentException("what is " + line);
+  private void obey(JsonNode request) {
+    boolean faulty = request.path("faulty").asBoolean();
+    switch (request.path("do").asText()) {
+      case "begin" -> begin(request);
+      case "attempt" -> ended(source().attempt(request.path("address").asText(), faulty));
+      case "resume" -> {
+        source().resume();
+        say(message("resumed"));
       }
+      case "listen" -> {
+        awaited = false;
+        say(message("listening").put("address", destination().listen(faulty)));
+      }
+      case "stop" -> destination().stopIfNobodyCame();
+      case "await" -> {
+        Ending ending = destination().await();
+        awaited = true;
+        ended(ending);
+      }
+      case "verify" -> say(message("verified").put("problem", current().verify()));
+      case "over" -> say(message("over").put("left", current().end() + leaks.find()));
+      default -> throw new IllegalArgumentException("what is " + request);
     }
   }
 
-  private void ended(Ending ending, Leaks leaks) {
+  private void begin(JsonNode request) {
+    leaks = new Leaks();
+    FaultRun run = FaultRun.of(request.path("seed").asLong(), request.path("run").asInt());
+    Path folder = Path.of(request.path("folder").asText());
+    RunLock lock = new RunLock(folder.resolve(RunFolder.LOCK));
+    Mono<Void> stop = console.interruption().requests();
+    side =
+        request.path("role").asText().equals("source")
+            ? new LocalSource(run, lock, stop, () -> say(message(PartyProcess.STRIKING)))
+            : new LocalDestination(run, folder, lock, stop, memory -> {});
+    say(message("begun"));
+  }
+
+  private Side current() {
+    Side begun = side;
+    if (begun == null) {
+      throw new IllegalStateException("no run has begun");
+    }
+    return begun;
+  }
+
+  private Side.Source source() {
+    return (Side.Source) current();
+  }
+
+  private Side.Destination destination() {
+    return (Side.Destination) current();
+  }
+
+  private void ended(Ending ending) {
     say(
         message("ended")
             .put("how", ending.how().name())
             .put("message", ending.message())
-            .put("runs", ending.runs())
-            .put("left", leaks.find(ending.runs())));
+            .put("runs", ending.runs()));
   }
 
   private static ObjectNode message(String event) {
     return JsonNodeFactory.instance.objectNode().put("event", event);
   }
 
-  private void say(ObjectNode message) {
+  private synchronized void say(ObjectNode message) {
     console.out().println(message);
     console.out().flush();
   }

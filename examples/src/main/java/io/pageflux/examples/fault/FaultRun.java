@@ -13,6 +13,7 @@ import java.util.SplittableRandom;
  *
  * @param seed the bench's
  * @param number from 0
+ * @param sides where the two sides are
  * @param scenario what happens
  * @param sizeBytes of the guest's memory
  * @param loadBytesPerSecond what the guest writes
@@ -21,10 +22,13 @@ import java.util.SplittableRandom;
  * @param compress whether batches are compressed
  * @param plan what happens to the connection
  * @param moment when it happens, if it is not the connection
+ * @param atPlace whether what happens to a process happens when the plan's place has come, rather
+ *     than after a time
  */
 record FaultRun(
     long seed,
     int number,
+    Sides sides,
     Scenario scenario,
     long sizeBytes,
     long loadBytesPerSecond,
@@ -32,13 +36,22 @@ record FaultRun(
     boolean xbzrle,
     boolean compress,
     FaultPlan plan,
-    Duration moment) {
+    Duration moment,
+    boolean atPlace) {
 
-  /** Each so many runs one has processes. */
-  static final int PROCESSES_EVERY = 10;
+  /** Where the two sides are. */
+  enum Sides {
+    /** In the bench's process: so memory can be compared at the moment of the start. */
+    ONE_PROCESS,
+    /** In processes of their own, which serve other runs too. */
+    PROCESSES
+  }
+
+  /** Of so many runs one happens to a process, which takes longer than the others. */
+  static final int OF_PROCESS_EVERY = 8;
 
   /** How long a side waits for the other in the attempt to which something happens. */
-  static final Duration PEER_TIMEOUT = Duration.ofMillis(600);
+  static final Duration PEER_TIMEOUT = Duration.ofMillis(400);
 
   private static final long CHUNK = 64 << 10;
 
@@ -50,15 +63,22 @@ record FaultRun(
 
   static FaultRun of(long seed, int number) {
     SplittableRandom random = new SplittableRandom(seed * 0x9E3779B97F4A7C15L + number);
-    boolean processes = number % PROCESSES_EVERY == PROCESSES_EVERY - 1;
-    List<Scenario> possible = Scenario.all(processes);
+    boolean ofProcess = number % OF_PROCESS_EVERY == OF_PROCESS_EVERY - 1;
+    List<Scenario> possible = Scenario.all(ofProcess);
     Scenario scenario = possible.get(random.nextInt(possible.size()));
+    if (scenario.isSilence() && random.nextBoolean()) {
+      // They are waited for, so half as many of them.
+      scenario = possible.get(random.nextInt(possible.size()));
+    }
+    Sides sides = ofProcess || number % 2 == 0 ? Sides.PROCESSES : Sides.ONE_PROCESS;
     long size = CHUNK * random.nextInt(8, 65);
     long load = random.nextInt(4) == 0 ? 0 : (1 + random.nextLong(16)) << 20;
-    FaultPlan plan = plan(scenario, random, size);
+    boolean atPlace = ofProcess && random.nextInt(3) > 0 && scenario != Scenario.STARVE_DESTINATION;
+    FaultPlan plan = plan(scenario, random, size, atPlace);
     return new FaultRun(
         seed,
         number,
+        sides,
         scenario,
         size,
         load,
@@ -66,14 +86,17 @@ record FaultRun(
         random.nextBoolean(),
         random.nextBoolean(),
         plan,
-        Duration.ofNanos(random.nextLong(processes ? 400_000_000 : 150_000_000)));
+        Duration.ofNanos(random.nextLong(1, ofProcess ? 120_000_000 : 60_000_000)),
+        atPlace);
   }
 
-  private static FaultPlan plan(Scenario scenario, SplittableRandom random, long size) {
+  private static FaultPlan plan(
+      Scenario scenario, SplittableRandom random, long size, boolean atPlace) {
     boolean back = random.nextInt(3) == 0;
+    long bytes = random.nextLong(back ? 250 : random.nextBoolean() ? 2_000 : size / 2);
     Place place =
         random.nextBoolean()
-            ? Place.afterBytes(random.nextLong(back ? 300 : size))
+            ? Place.afterBytes(bytes)
             : Place.beforeRecord(
                 back ? HEARD[random.nextInt(HEARD.length)] : SAID[random.nextInt(SAID.length)]);
     long nanos = random.nextLong(1, 100_000_000);
@@ -81,18 +104,19 @@ record FaultRun(
         switch (scenario) {
           case CUT -> Fault.cut(place);
           case END -> Fault.end(place);
-          case FLIP -> Fault.flip(random.nextLong(back ? 300 : size));
+          case FLIP -> Fault.flip(bytes);
           case STALL -> Fault.stall(place);
           case PAUSE_OF_THE_LINE -> Fault.stall(place, Duration.ofNanos(nanos));
           case SWALLOW -> Fault.swallow(place);
           case SLOW_LINE -> Fault.delay(place, Duration.ofNanos(1 + nanos / 50));
-          // So that what happens to a process happens in the hand-over as often as before it.
-          case KILL_SOURCE, KILL_DESTINATION, FREEZE_SOURCE, FREEZE_DESTINATION ->
-              switch (random.nextInt(3)) {
-                case 0 -> stallOf(back ? RUNNING : COMMIT, nanos);
-                case 1 -> Fault.delay(Place.START, Duration.ofNanos(1 + nanos / 20));
-                default -> Fault.NONE;
-              };
+          // The line waits for what is to happen, so that it happens there.
+          case KILL_SOURCE,
+              KILL_DESTINATION,
+              SIGNAL_SOURCE,
+              SIGNAL_DESTINATION,
+              FREEZE_SOURCE,
+              FREEZE_DESTINATION ->
+              atPlace ? Fault.stall(place, Duration.ofMillis(150)) : Fault.NONE;
           case STOP_SOURCE, CANCEL_SOURCE, STOP_DESTINATION, CANCEL_DESTINATION ->
               random.nextBoolean() ? stallOf(back ? RUNNING : COMMIT, nanos) : Fault.NONE;
           default -> Fault.NONE;
@@ -109,15 +133,21 @@ record FaultRun(
 
   /** {@return the run in one line} */
   String describe() {
-    boolean faulty = !plan.equals(FaultPlan.NONE);
-    return "%s, %s, %d KiB, guest writes %d MiB/s%s%s%s"
+    return "%s, %s over %s, %d KiB, guest writes %d MiB/s%s%s; %s"
         .formatted(
             scenario,
-            unix ? "unix socket" : "tcp",
+            sides == Sides.PROCESSES ? "two processes" : "one process",
+            unix ? "a unix socket" : "tcp",
             sizeBytes >> 10,
             loadBytesPerSecond >> 20,
             xbzrle ? ", xbzrle" : "",
             compress ? ", zstd" : "",
-            faulty ? "; line: " + plan : "; after %d us".formatted(moment.toNanos() / 1000));
+            when());
+  }
+
+  private String when() {
+    String line = plan.equals(FaultPlan.NONE) ? "" : "line: " + plan;
+    String time = "after %d us".formatted(moment.toNanos() / 1000);
+    return line.isEmpty() ? time : line + (scenario.ofProcess() ? ", and then" : ", or " + time);
   }
 }

@@ -10,31 +10,22 @@ import java.util.List;
 import java.util.concurrent.locks.LockSupport;
 import java.util.stream.Stream;
 
-/** What migrations leave behind in this process: threads, and descriptors of theirs. */
+/**
+ * What runs leave behind in this process: threads, and descriptors. Made before a run, and after
+ * another one, so that what a process makes once has been made.
+ */
 final class Leaks {
 
   /** What is closed a moment after a migration has ended gets this long. */
   private static final Duration PATIENCE = Duration.ofSeconds(10);
 
-  private static final List<String> OF_MIGRATIONS =
-      List.of(
-          "pageflux-scan",
-          "pageflux-compress",
-          "pageflux-decompress",
-          "pageflux-connect",
-          "pageflux-accept");
-
   private final long before = descriptors().size();
 
-  /**
-   * Waits for everything to go. {@return what does not, or nothing}
-   *
-   * @param guestRuns whether a guest may go on running
-   */
-  String find(boolean guestRuns) {
+  /** Waits for everything to go. {@return what does not, or nothing} */
+  String find() {
     long end = System.nanoTime() + PATIENCE.toNanos();
     while (true) {
-      List<String> threads = threads(guestRuns);
+      List<String> threads = threads();
       List<String> open = descriptors();
       if (threads.isEmpty() && open.size() <= before) {
         return "";
@@ -46,13 +37,11 @@ final class Leaks {
     }
   }
 
-  private static List<String> threads(boolean guestRuns) {
+  private static List<String> threads() {
     return Thread.getAllStackTraces().keySet().stream()
         .map(Thread::getName)
-        .filter(
-            name ->
-                OF_MIGRATIONS.stream().anyMatch(name::startsWith)
-                    || !guestRuns && name.startsWith("kv-updater-"))
+        .filter(name -> !name.equals("pageflux-interrupt"))
+        .filter(name -> name.startsWith("pageflux-") || name.startsWith("kv-updater-"))
         .toList();
   }
 

@@ -12,6 +12,8 @@ import io.pageflux.transport.tcp.SocketSpec;
 import io.pageflux.transport.tcp.SocketTransport;
 import io.pageflux.transport.tcp.TcpSpec;
 import io.pageflux.transport.tcp.UnixSpec;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Objects;
@@ -58,8 +60,16 @@ final class LocalDestination implements Side.Destination {
     this.guest = new WatchedGuest(store, lock, () -> beforeStart.accept(memory));
   }
 
-  boolean isRunning() {
-    return guest.isRunning();
+  private static GuestMemory memory(FaultRun run, Path folder) {
+    try {
+      return run.scenario() == Scenario.FULL_DISK
+          ? GuestMemory.builder()
+              .file("ram", folder.resolve(PartyProcess.SMALL_DISK + "/ram"), run.sizeBytes())
+              .build()
+          : GuestMemory.builder().anonymous("ram", run.sizeBytes()).build();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   @Override
@@ -69,7 +79,7 @@ final class LocalDestination implements Side.Destination {
 
   @Override
   public String listen(boolean faulty) {
-    guest.refuse(faulty ? run.scenario() : Scenario.NOTHING);
+    guest.refuse(faulty ? run.scenario() : Scenario.NOTHING, run.moment().multipliedBy(5));
     made.set(null);
     nobody = Sinks.empty();
     SocketSpec spec =
@@ -97,9 +107,12 @@ final class LocalDestination implements Side.Destination {
         .start(
             () -> {
               try {
-                Ending ended = LocalSource.Cancelling.of(events, cancelled, made::get);
+                Ending ended = Cancelling.of(events, cancelled, made::get);
+                // Who cancels is told nothing, and may have been too late.
                 boolean runs = guest.isRunning();
-                end.complete(new Ending(ended.how(), ended.message(), runs, ""));
+                boolean all = runs && ended.message().equals(Cancelling.CANCELLED);
+                end.complete(
+                    all ? Ending.completed(true) : new Ending(ended.how(), ended.message(), runs));
               } catch (RuntimeException | Error e) {
                 end.completeExceptionally(e);
               } finally {
@@ -155,8 +168,9 @@ final class LocalDestination implements Side.Destination {
   }
 
   @Override
-  public void close() {
+  public String end() {
     guest.stop();
     memory.close();
+    return "";
   }
 }

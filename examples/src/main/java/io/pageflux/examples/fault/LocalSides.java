@@ -20,7 +20,7 @@ final class LocalSides implements RunJudge.Sides {
     this.run = run;
     this.folder = folder;
     this.sabotage = sabotage;
-    this.source = new LocalSource(run, new RunLock(folder.lock()), Mono.never());
+    this.source = new LocalSource(run, new RunLock(folder.lock()), Mono.never(), () -> {});
   }
 
   @Override

@@ -3,7 +3,6 @@ package io.pageflux.examples.fault;
 import io.pageflux.codec.XbzrleSpec;
 import io.pageflux.convergence.ConvergenceLimits.AtLimit;
 import io.pageflux.examples.cli.Endpoint;
-import io.pageflux.examples.cli.Failures;
 import io.pageflux.examples.kv.KvGuest;
 import io.pageflux.examples.kv.KvLoad;
 import io.pageflux.memory.GuestMemory;
@@ -19,10 +18,8 @@ import io.pageflux.transport.tcp.SocketTransport;
 import java.time.Duration;
 import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
-import reactor.core.Disposable;
 import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
-import reactor.core.publisher.Sinks;
 import reactor.core.scheduler.Schedulers;
 
 /** A source in this process: has the guest. */
@@ -30,16 +27,19 @@ final class LocalSource implements Side.Source {
 
   private final FaultRun run;
   private final Mono<Void> stop;
+  private final Runnable striking;
   private final GuestMemory memory;
   private final KvGuest store;
   private final WatchedGuest guest;
 
   /**
    * @param stop stops an attempt
+   * @param striking called when the place of the line's fault has come
    */
-  LocalSource(FaultRun run, RunLock lock, Mono<Void> stop) {
+  LocalSource(FaultRun run, RunLock lock, Mono<Void> stop, Runnable striking) {
     this.run = run;
     this.stop = stop;
+    this.striking = striking;
     this.memory = GuestMemory.builder().anonymous("ram", run.sizeBytes()).build();
     this.store =
         KvGuest.create(memory.block(0), new KvLoad(run.loadBytesPerSecond(), 2), run.number());
@@ -63,7 +63,8 @@ final class LocalSource implements Side.Source {
 
   @Override
   public Ending attempt(String address, boolean faulty) {
-    guest.refuse(faulty ? run.scenario() : Scenario.NOTHING);
+    boolean refuses = faulty && run.scenario() == Scenario.GUEST_DOES_NOT_PAUSE;
+    guest.refuse(refuses ? run.scenario() : Scenario.NOTHING, Duration.ZERO);
     AtomicReference<@Nullable Connection> made = new AtomicReference<>();
     Connector real = SocketTransport.connector(Endpoint.parse(address).spec());
     Connector noted = () -> real.connect().doOnNext(made::set);
@@ -120,53 +121,9 @@ final class LocalSource implements Side.Source {
   }
 
   @Override
-  public void close() {
+  public String end() {
     guest.stop();
     memory.close();
-  }
-
-  /** Runs a migration to its end, or has somebody turn away from it. */
-  static final class Cancelling {
-
-    static final String CANCELLED = "cancelled";
-
-    private Cancelling() {}
-
-    /**
-     * @param after when somebody cancels; null if nobody does
-     * @param made the connection, once there is one
-     */
-    static Ending of(
-        Flux<MigrationEvent> events,
-        @Nullable Duration after,
-        java.util.function.Supplier<@Nullable Connection> made) {
-      Sinks.One<Ending> ended = Sinks.one();
-      Disposable running =
-          events.subscribe(
-              event -> {},
-              e -> ended.tryEmitValue(Ending.failed(Failures.describe(e), false)),
-              () -> ended.tryEmitValue(Ending.completed(false)));
-      if (after != null) {
-        Mono.delay(after)
-            .doOnNext(tick -> running.dispose())
-            // The guest is seen to before the connection is closed.
-            .then(Mono.defer(() -> closed(made.get())))
-            .subscribe(
-                v -> {},
-                e -> ended.tryEmitValue(Ending.hangs("cancelled, and still connected")),
-                () -> ended.tryEmitValue(Ending.failed(CANCELLED, false)));
-      }
-      try {
-        Ending ending = ended.asMono().block(LIMIT);
-        return ending == null ? Ending.hangs("no end") : ending;
-      } catch (IllegalStateException e) {
-        running.dispose();
-        return Ending.hangs("no end within " + LIMIT.toSeconds() + " s");
-      }
-    }
-
-    private static Mono<Void> closed(@Nullable Connection connection) {
-      return connection == null ? Mono.empty() : connection.onDispose().timeout(LIMIT);
-    }
+    return "";
   }
 }

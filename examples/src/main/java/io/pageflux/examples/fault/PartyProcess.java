@@ -27,6 +27,7 @@ final class PartyProcess implements AutoCloseable {
           "--illegal-native-access=deny",
           "-XX:+UseSerialGC",
           "-XX:TieredStopAtLevel=1",
+          "-XX:+SuppressFatalErrorMessage", // of a process that gets no memory
           "-Xmx96m",
           "-XX:MaxDirectMemorySize=96m",
           "-cp",
@@ -36,30 +37,49 @@ final class PartyProcess implements AutoCloseable {
   private static final ObjectMapper MAPPER = new ObjectMapper();
   private static final String END = "\0end";
 
+  /** Where a destination's memory is that is in a file. */
+  static final String SMALL_DISK = "disk";
+
+  /** What a source says when the place of the line's fault has come. */
+  static final String STRIKING = "the place has come";
+
   private final Process process;
   private final LinkedBlockingQueue<String> answers = new LinkedBlockingQueue<>();
+  private volatile Runnable striking = () -> {};
 
   private PartyProcess(Process process) {
     this.process = process;
     Thread.ofVirtual().start(this::read);
   }
 
-  static PartyProcess start(String role, FaultRun run, Path folder) {
-    List<String> command = new ArrayList<>(JVM);
-    command.addAll(
-        List.of(
-            "fault-party",
-            "--role=" + role,
-            "--seed=" + run.seed(),
-            "--run=" + run.number(),
-            "--folder=" + folder));
+  static PartyProcess start() {
+    return start(List.of());
+  }
+
+  /**
+   * Starts one on whose disk there is little room, in a file system of its own that ends with it.
+   * {@return the process; null if this machine does not allow it}
+   */
+  static @Nullable PartyProcess startOnSmallDisk(Path disk, long bytes) {
+    String script = "mount -t tmpfs -o size=%d none '%s' && exec \"$@\"".formatted(bytes, disk);
+    try {
+      return start(List.of("unshare", "-rm", "sh", "-c", script, "sh"));
+    } catch (IllegalStateException | UncheckedIOException e) {
+      return null;
+    }
+  }
+
+  private static PartyProcess start(List<String> before) {
+    List<String> command = new ArrayList<>(before);
+    command.addAll(JVM);
+    command.add("fault-party");
     try {
       PartyProcess started =
           new PartyProcess(
               new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.DISCARD).start());
       if (started.await("ready") == null) {
         started.close();
-        throw new IllegalStateException("the " + role + "'s process does not start");
+        throw new IllegalStateException("a process does not start");
       }
       return started;
     } catch (IOException e) {
@@ -70,7 +90,11 @@ final class PartyProcess implements AutoCloseable {
   private void read() {
     try (BufferedReader lines = process.inputReader(StandardCharsets.UTF_8)) {
       for (String line; (line = lines.readLine()) != null; ) {
-        answers.add(line);
+        if (line.contains(STRIKING)) {
+          striking.run();
+        } else {
+          answers.add(line);
+        }
       }
     } catch (IOException e) {
       // It is gone.
@@ -132,8 +156,7 @@ final class PartyProcess implements AutoCloseable {
     return new Ending(
         Ending.How.valueOf(answer.path("how").asText()),
         answer.path("message").asText(),
-        answer.path("runs").asBoolean(),
-        answer.path("left").asText());
+        answer.path("runs").asBoolean());
   }
 
   private int exitCode() {
@@ -143,6 +166,32 @@ final class PartyProcess implements AutoCloseable {
       Thread.currentThread().interrupt();
       return -1;
     }
+  }
+
+  /** Has something done as soon as the place of the line's fault has come. */
+  void whenStriking(Runnable action) {
+    striking = action;
+  }
+
+  /** Ends a run. {@return what is left of it, or nothing; as of a process that has died} */
+  String end() {
+    JsonNode answer = ask(request("over"), "over");
+    striking = () -> {};
+    if (answer != null && answer.has("how")) {
+      close();
+      return "it hangs when the run is over";
+    }
+    return answer == null ? "" : answer.path("left").asText();
+  }
+
+  /** As {@code kill -TERM} does. */
+  void interrupt() {
+    process.destroy();
+  }
+
+  /** As {@code kill -KILL} does. */
+  void kill() {
+    process.destroyForcibly();
   }
 
   long pid() {

@@ -3,72 +3,113 @@ package io.pageflux.examples.fault;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 
-/** Each side a process, to which something happens. */
+/** Each side in a process, to which something may happen. */
 final class ProcessSides implements RunJudge.Sides, AutoCloseable {
 
   private final FaultRun run;
   private final RunFolder folder;
+  private final PartyPool pool;
+  private final List<PartyProcess> taken = new ArrayList<>();
   private final ScheduledExecutorService clock =
       Executors.newSingleThreadScheduledExecutor(Thread.ofPlatform().daemon().factory());
+  private boolean calm;
 
-  ProcessSides(FaultRun run, RunFolder folder) {
+  ProcessSides(FaultRun run, RunFolder folder, PartyPool pool) {
     this.run = run;
     this.folder = folder;
+    this.pool = pool;
+  }
+
+  private PartyProcess take() {
+    PartyProcess process = pool.take();
+    taken.add(process);
+    return process;
   }
 
   @Override
   public Side.Source source() {
-    return RemoteSides.Sender.start(run, folder.path());
+    return RemoteSides.Sender.begin(take(), run, folder.path());
   }
 
   @Override
   public Side.Destination destination() {
-    return RemoteSides.Receiver.start(run, folder.path());
+    PartyProcess process;
+    if (run.scenario() == Scenario.FULL_DISK && !calm) {
+      process =
+          PartyProcess.startOnSmallDisk(
+              folder.disk(), run.sizeBytes() * (1 + run.number() % 7) / 8);
+      if (process == null) {
+        throw new NotPossibleHere("a file system of its own");
+      }
+      taken.add(process);
+    } else {
+      process = take();
+    }
+    return RemoteSides.Receiver.begin(process, run, folder.path());
+  }
+
+  /** What this machine does not allow. */
+  static final class NotPossibleHere extends RuntimeException {
+    private static final long serialVersionUID = 1L;
+
+    NotPossibleHere(String what) {
+      super(what);
+    }
   }
 
   @Override
   public void disturb(Side.Source source, Side.Destination destination) {
-    long from = pid(source);
-    long to = pid(destination);
+    PartyProcess from = process(source);
+    PartyProcess to = process(destination);
     switch (run.scenario()) {
-      case KILL_SOURCE -> later("KILL", from, 0);
-      case KILL_DESTINATION -> later("KILL", to, 0);
-      case SIGNAL_SOURCE -> later("TERM", from, 0);
-      case SIGNAL_DESTINATION -> later("TERM", to, 0);
-      case FREEZE_SOURCE -> freeze(from);
-      case FREEZE_DESTINATION -> freeze(to);
-      case STARVE_DESTINATION -> limitMemory(to, addressSpaceBytes(to) + (run.number() % 8 << 17));
-      default -> throw new IllegalArgumentException("no process is needed for " + run.scenario());
+      case KILL_SOURCE -> then(from, from::kill);
+      case KILL_DESTINATION -> then(from, to::kill);
+      case SIGNAL_SOURCE -> then(from, from::interrupt);
+      case SIGNAL_DESTINATION -> then(from, to::interrupt);
+      case FREEZE_SOURCE -> then(from, () -> freeze(from));
+      case FREEZE_DESTINATION -> then(from, () -> freeze(to));
+      case STARVE_DESTINATION ->
+          PartyProcess.run(
+              "prlimit",
+              "--pid=" + to.pid(),
+              "--as=" + (addressSpaceBytes(to.pid()) + (run.number() % 8 << 17)));
+      default -> {} // it does not happen to a process, or has happened
     }
   }
 
-  private static long pid(Side side) {
+  private static PartyProcess process(Side side) {
     return switch (side) {
-      case RemoteSides.Sender source -> source.process().pid();
-      case RemoteSides.Receiver destination -> destination.process().pid();
+      case RemoteSides.Sender sender -> sender.process();
+      case RemoteSides.Receiver receiver -> receiver.process();
       default -> throw new IllegalArgumentException("no process: " + side);
     };
   }
 
-  private void later(String signal, long pid, long extraNanos) {
-    clock.schedule(
-        () -> PartyProcess.run("kill", "-" + signal, "" + pid),
-        run.moment().toNanos() + extraNanos,
-        TimeUnit.NANOSECONDS);
+  private void then(PartyProcess source, Runnable action) {
+    if (run.atPlace()) {
+      source.whenStriking(action);
+    } else {
+      clock.schedule(action, run.moment().toNanos(), TimeUnit.NANOSECONDS);
+    }
   }
 
   /** For longer than the other side waits. */
-  private void freeze(long pid) {
-    later("STOP", pid, 0);
-    later("CONT", pid, FaultRun.PEER_TIMEOUT.multipliedBy(5).dividedBy(2).toNanos());
+  private void freeze(PartyProcess process) {
+    signal("STOP", process);
+    clock.schedule(
+        () -> signal("CONT", process),
+        FaultRun.PEER_TIMEOUT.multipliedBy(2).toNanos(),
+        TimeUnit.NANOSECONDS);
   }
 
-  private static void limitMemory(long pid, long bytes) {
-    PartyProcess.run("prlimit", "--pid=" + pid, "--as=" + bytes);
+  private static void signal(String name, PartyProcess process) {
+    PartyProcess.run("kill", "-" + name, "" + process.pid());
   }
 
   private static long addressSpaceBytes(long pid) {
@@ -82,20 +123,20 @@ final class ProcessSides implements RunJudge.Sides, AutoCloseable {
 
   @Override
   public void calm(Side.Source source, Side.Destination destination) {
-    clock.shutdownNow(); // nothing happens to a second attempt
-    if (source.isAlive()) {
-      PartyProcess.run("kill", "-CONT", "" + pid(source));
+    calm = true;
+    process(source).whenStriking(() -> {});
+    clock.shutdown(); // who is frozen wakes up; nothing else begins
+    if (run.scenario().endsSource()) {
+      process(source).close();
     }
-    if (destination.isAlive()) {
-      PartyProcess.run("kill", "-CONT", "" + pid(destination));
-      if (run.scenario() == Scenario.STARVE_DESTINATION) {
-        PartyProcess.run("prlimit", "--pid=" + pid(destination), "--as=unlimited");
-      }
+    if (run.scenario().endsDestination()) {
+      process(destination).close();
     }
   }
 
   @Override
   public void close() {
     clock.shutdownNow();
+    taken.forEach(pool::give);
   }
 }

@@ -1,25 +1,34 @@
 package io.pageflux.examples.fault;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.file.Path;
-import org.jspecify.annotations.Nullable;
 
-/** Sides that are processes. */
+/** Sides that are in processes. */
 final class RemoteSides {
 
   private RemoteSides() {}
 
-  private static String problem(@Nullable JsonNode answer) {
-    return answer == null
-        ? "it died when its pages were looked at"
-        : answer.path("problem").asText();
+  private static ObjectNode begin(String role, FaultRun run, Path folder) {
+    return PartyProcess.request("begin")
+        .put("role", role)
+        .put("seed", run.seed())
+        .put("run", run.number())
+        .put("folder", folder.toString());
+  }
+
+  /** There is nothing to look at where the guest has died with its process. */
+  private static String verify(PartyProcess process) {
+    JsonNode answer = process.ask(PartyProcess.request("verify"), "verified");
+    return answer == null ? "" : answer.path("problem").asText();
   }
 
   /** A source in a process. */
   record Sender(PartyProcess process) implements Side.Source {
 
-    static Sender start(FaultRun run, Path folder) {
-      return new Sender(PartyProcess.start("source", run, folder));
+    static Sender begin(PartyProcess process, FaultRun run, Path folder) {
+      process.ask(RemoteSides.begin("source", run, folder), "begun");
+      return new Sender(process);
     }
 
     @Override
@@ -42,20 +51,21 @@ final class RemoteSides {
 
     @Override
     public String verify() {
-      return problem(process.ask(PartyProcess.request("verify"), "verified"));
+      return RemoteSides.verify(process);
     }
 
     @Override
-    public void close() {
-      process.close();
+    public String end() {
+      return process.end();
     }
   }
 
   /** A destination in a process. */
   record Receiver(PartyProcess process) implements Side.Destination {
 
-    static Receiver start(FaultRun run, Path folder) {
-      return new Receiver(PartyProcess.start("destination", run, folder));
+    static Receiver begin(PartyProcess process, FaultRun run, Path folder) {
+      process.ask(RemoteSides.begin("destination", run, folder), "begun");
+      return new Receiver(process);
     }
 
     @Override
@@ -67,7 +77,7 @@ final class RemoteSides {
 
     @Override
     public void stopIfNobodyCame() {
-      process.ask(PartyProcess.request("stop"), "stopped");
+      process.say(PartyProcess.request("stop"));
     }
 
     @Override
@@ -82,12 +92,12 @@ final class RemoteSides {
 
     @Override
     public String verify() {
-      return problem(process.ask(PartyProcess.request("verify"), "verified"));
+      return RemoteSides.verify(process);
     }
 
     @Override
-    public void close() {
-      process.close();
+    public String end() {
+      return process.end();
     }
   }
 }

@@ -4,23 +4,33 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Comparator;
 import java.util.List;
 import java.util.stream.Stream;
 
 /** A folder of a run's own, in which nothing may be left but its lock. */
 record RunFolder(Path path) implements AutoCloseable {
 
+  /** The name of the file that a guest that runs has locked. */
+  static final String LOCK = "lock";
+
   static RunFolder make() {
     try {
       // Short, for a socket's name.
-      return new RunFolder(Files.createTempDirectory("pf"));
+      RunFolder made = new RunFolder(Files.createTempDirectory("pf"));
+      Files.createDirectory(made.disk());
+      return made;
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
   }
 
   Path lock() {
-    return path.resolve("lock");
+    return path.resolve(LOCK);
+  }
+
+  Path disk() {
+    return path.resolve(PartyProcess.SMALL_DISK);
   }
 
   /** {@return what is left in it that should not be} */
@@ -28,7 +38,7 @@ record RunFolder(Path path) implements AutoCloseable {
     try (Stream<Path> files = Files.list(path)) {
       return files
           .map(file -> file.getFileName().toString())
-          .filter(name -> !name.equals("lock"))
+          .filter(name -> !name.equals(LOCK) && !name.equals(PartyProcess.SMALL_DISK))
           .toList();
     } catch (IOException e) {
       throw new UncheckedIOException(e);
@@ -37,11 +47,10 @@ record RunFolder(Path path) implements AutoCloseable {
 
   @Override
   public void close() {
-    try (Stream<Path> files = Files.list(path)) {
-      for (Path file : files.toList()) {
+    try (Stream<Path> files = Files.walk(path)) {
+      for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
         Files.deleteIfExists(file);
       }
-      Files.deleteIfExists(path);
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }

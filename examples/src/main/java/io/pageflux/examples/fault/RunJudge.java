@@ -38,31 +38,39 @@ final class RunJudge {
 
   RunResult judge() {
     long began = System.nanoTime();
-    Side.Source source = sides.source();
-    Side.Destination destination = sides.destination();
     try {
-      Attempt first = attempt(source, destination, true);
+      judge(sides.source(), sides.destination());
+    } catch (ProcessSides.NotPossibleHere e) {
+      course = Course.NOT_POSSIBLE_HERE;
+      detail = String.valueOf(e.getMessage());
+    } catch (RuntimeException e) {
+      find(Kind.OTHER, "the bench failed: " + e);
+    }
+    return new RunResult(run, course, detail, List.copyOf(findings), System.nanoTime() - began);
+  }
+
+  private void judge(Side.Source first, Side.Destination firstThere) {
+    Side.Source source = first;
+    Side.Destination destination = firstThere;
+    try {
+      Attempt attempt = attempt(source, destination, true);
       sides.calm(source, destination);
-      check(first);
-      if (!isAt(destination, source, first)) {
-        boolean sourceDied = !source.isAlive();
-        if (sourceDied) {
-          source.close();
-          source = sides.source();
+      check(attempt);
+      if (!isAt(destination, source, attempt)) {
+        if (!source.isAlive()) {
+          source = sides.source(); // another guest
         }
         if (!destination.isAlive()) {
-          destination.close();
           destination = sides.destination();
         }
         again(source, destination);
       }
-    } catch (RuntimeException e) {
-      find(Kind.OTHER, "the bench failed: " + e);
     } finally {
-      source.close();
-      destination.close();
+      String left = source.end() + destination.end();
+      if (!left.isEmpty()) {
+        find(Kind.LEAK, left + "; " + detail);
+      }
     }
-    return new RunResult(run, course, detail, List.copyOf(findings), System.nanoTime() - began);
   }
 
   /** How both ended. */
@@ -93,7 +101,7 @@ final class RunJudge {
       if (ending.message().contains(RunLock.TWICE)) {
         find(Kind.TWO_GUESTS, detail);
       }
-      if (ending.message().contains("not released") || !ending.left().isEmpty()) {
+      if (ending.message().contains("not released")) {
         find(Kind.LEAK, detail);
       }
       if (ending.message().contains("wrong pages")) {
@@ -102,6 +110,10 @@ final class RunJudge {
     }
     if (attempt.out().runs() && attempt.in().runs()) {
       find(Kind.TWO_GUESTS, detail);
+    }
+    if (attempt.out().how() == Ending.How.DIED && !run.scenario().endsSource()
+        || attempt.in().how() == Ending.How.DIED && !run.scenario().endsDestination()) {
+      find(Kind.OTHER, "a process died, and nobody killed it: " + detail);
     }
   }
 
@@ -133,7 +145,7 @@ final class RunJudge {
         course = Course.FOUND_THERE;
         return true;
       }
-      // The rule of the package's documentation: the destination's migration has ended without it.
+      // The rule of HAND-OVER.md: the destination's migration has ended without it.
       source.resume();
       course = Course.RESUMED_BY_A_PERSON;
     } else {

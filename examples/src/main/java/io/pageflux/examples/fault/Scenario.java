@@ -6,7 +6,7 @@ import java.util.Locale;
 
 /** What may happen to a migration of the bench. */
 enum Scenario {
-  // In one process, over real sockets.
+  // To the line, the people and the guests.
   NOTHING,
   CUT,
   END,
@@ -25,8 +25,10 @@ enum Scenario {
   GUEST_DOES_NOT_PAUSE,
   GUEST_DOES_NOT_LOAD,
   GUEST_DOES_NOT_START,
+  GUEST_STARTS_AND_SAYS_IT_DID_NOT,
+  GUEST_STARTS_SLOWLY,
   OUT_OF_MEMORY_LOADING,
-  // With a process for each side.
+  // To a process.
   KILL_SOURCE(true),
   KILL_DESTINATION(true),
   SIGNAL_SOURCE(true),
@@ -36,23 +38,41 @@ enum Scenario {
   STARVE_DESTINATION(true),
   FULL_DISK(true);
 
-  private final boolean ofProcesses;
+  private final boolean ofProcess;
 
   Scenario() {
     this(false);
   }
 
-  Scenario(boolean ofProcesses) {
-    this.ofProcesses = ofProcesses;
+  Scenario(boolean ofProcess) {
+    this.ofProcess = ofProcess;
   }
 
-  /** {@return whether each side is a process} */
-  boolean ofProcesses() {
-    return ofProcesses;
+  /** {@return whether it happens to a process, which may not survive it} */
+  boolean ofProcess() {
+    return ofProcess;
   }
 
-  static List<Scenario> all(boolean ofProcesses) {
-    return Arrays.stream(values()).filter(s -> s.ofProcesses == ofProcesses).toList();
+  /** {@return whether a side waits in vain, until its patience is over} */
+  boolean isSilence() {
+    return this == STALL || this == SWALLOW || this == HALF_OPEN;
+  }
+
+  /** {@return whether a source's process may not be there, or not be of use, after it} */
+  boolean endsSource() {
+    return this == KILL_SOURCE || this == SIGNAL_SOURCE;
+  }
+
+  /** {@return whether a destination's process may not be there, or not be of use, after it} */
+  boolean endsDestination() {
+    return switch (this) {
+      case KILL_DESTINATION, SIGNAL_DESTINATION, STARVE_DESTINATION, FULL_DISK -> true;
+      default -> false;
+    };
+  }
+
+  static List<Scenario> all(boolean ofProcess) {
+    return Arrays.stream(values()).filter(s -> s.ofProcess == ofProcess).toList();
   }
 
   @Override

@@ -3,7 +3,7 @@ package io.pageflux.examples.fault;
 import java.time.Duration;
 
 /** One side of a run, in this process or in another. */
-interface Side extends AutoCloseable {
+interface Side {
 
   /** So long that only a hang reaches it. */
   Duration LIMIT = Duration.ofSeconds(40);
@@ -14,8 +14,8 @@ interface Side extends AutoCloseable {
   /** Looks at every page. {@return what is wrong, or nothing} */
   String verify();
 
-  @Override
-  void close();
+  /** Ends the run at this side. {@return what is left of it that should not be; or nothing} */
+  String end();
 
   /** Where the guest is from. */
   interface Source extends Side {

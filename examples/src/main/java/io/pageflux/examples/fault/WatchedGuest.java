@@ -3,6 +3,7 @@ package io.pageflux.examples.fault;
 import io.pageflux.examples.kv.KvGuest;
 import io.pageflux.examples.kv.KvVerification;
 import io.pageflux.migration.Guest;
+import java.time.Duration;
 import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
 
@@ -13,6 +14,7 @@ final class WatchedGuest implements Guest {
   private final RunLock lock;
   private final Runnable beforeStart;
   private volatile Scenario moody = Scenario.NOTHING;
+  private volatile Duration slowness = Duration.ZERO;
 
   /**
    * @param beforeStart called before the guest runs
@@ -23,9 +25,14 @@ final class WatchedGuest implements Guest {
     this.beforeStart = beforeStart;
   }
 
-  /** Has it refuse what a scenario says, from now on. */
-  void refuse(Scenario scenario) {
+  /**
+   * Has it refuse what a scenario says, from now on.
+   *
+   * @param time how long it takes where it is slow
+   */
+  void refuse(Scenario scenario, Duration time) {
     moody = scenario;
+    slowness = time;
   }
 
   boolean isRunning() {
@@ -48,10 +55,19 @@ final class WatchedGuest implements Guest {
           if (moody == Scenario.GUEST_DOES_NOT_START) {
             return Mono.error(new IllegalStateException("the guest does not start"));
           }
-          lock.take();
-          beforeStart.run();
-          return guest.resume();
+          return moody == Scenario.GUEST_STARTS_SLOWLY
+              ? Mono.delay(slowness).then(Mono.defer(this::start))
+              : start();
         });
+  }
+
+  private Mono<Void> start() {
+    lock.take();
+    beforeStart.run();
+    Mono<Void> started = guest.resume();
+    return moody == Scenario.GUEST_STARTS_AND_SAYS_IT_DID_NOT
+        ? started.then(Mono.error(new IllegalStateException("the guest says it does not start")))
+        : started;
   }
 
   @Override

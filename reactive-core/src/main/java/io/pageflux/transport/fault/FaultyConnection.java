@@ -16,10 +16,11 @@ final class FaultyConnection implements Connection {
   private final FaultyStream there;
   private final FaultyStream back;
 
-  FaultyConnection(Connection real, FaultPlan plan, Scheduler timer) {
+  FaultyConnection(Connection real, FaultPlan plan, Scheduler timer, Runnable striking) {
     this.real = real;
-    this.there = new FaultyStream(plan.there(), real::dispose, closedHere.asMono(), timer);
-    this.back = new FaultyStream(plan.back(), real::dispose, closedHere.asMono(), timer);
+    this.there =
+        new FaultyStream(plan.there(), real::dispose, closedHere.asMono(), timer, striking);
+    this.back = new FaultyStream(plan.back(), real::dispose, closedHere.asMono(), timer, striking);
   }
 
   @Override

@@ -32,6 +32,7 @@ final class FaultyStream {
   private final Runnable breakConnection;
   private final Mono<Void> closedHere;
   private final Scheduler timer;
+  private final Runnable striking;
   private boolean struck;
   private boolean stalled;
   private volatile boolean ended;
@@ -44,8 +45,14 @@ final class FaultyStream {
    *
    * @param breakConnection closes the connection
    * @param closedHere completes when this side has closed it
+   * @param striking called when the place has come
    */
-  FaultyStream(Fault fault, Runnable breakConnection, Mono<Void> closedHere, Scheduler timer) {
+  FaultyStream(
+      Fault fault,
+      Runnable breakConnection,
+      Mono<Void> closedHere,
+      Scheduler timer,
+      Runnable striking) {
     this.fault = fault;
     boolean flips = fault.kind() == Fault.Kind.FLIP;
     // To have seen the byte, one has to look behind it.
@@ -53,6 +60,7 @@ final class FaultyStream {
     this.breakConnection = breakConnection;
     this.closedHere = closedHere;
     this.timer = timer;
+    this.striking = striking;
   }
 
   /** Whether the stream was made to end early. */
@@ -97,7 +105,7 @@ final class FaultyStream {
 
   private Flux<TransportBuffer> begin(Flux<TransportBuffer> source) {
     if (fault.place().isStart() && fault.kind() != Fault.Kind.FLIP) {
-      struck = true;
+      hasCome();
       silent = isSilencing();
       if (fault.kind() == Fault.Kind.END) {
         ended = true;
@@ -117,6 +125,11 @@ final class FaultyStream {
         .concatWith(unlessSilent(Mono.empty()).thenMany(Flux.empty()));
   }
 
+  private void hasCome() {
+    struck = true;
+    striking.run();
+  }
+
   private boolean isSilencing() {
     return fault.kind() == Fault.Kind.SWALLOW
         || fault.kind() == Fault.Kind.STALL && fault.time().isZero();
@@ -130,7 +143,7 @@ final class FaultyStream {
     if (index < 0) {
       return hold(buffer);
     }
-    struck = true;
+    hasCome();
     if (fault.kind() == Fault.Kind.FLIP) {
       return hold(flipped(buffer, index - 1));
     }

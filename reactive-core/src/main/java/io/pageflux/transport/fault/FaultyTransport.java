@@ -6,6 +6,7 @@ import io.pageflux.transport.Connector;
 import java.time.Duration;
 import java.util.Objects;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.IntConsumer;
 import java.util.function.IntFunction;
 import reactor.core.publisher.Mono;
 import reactor.core.scheduler.Scheduler;
@@ -42,7 +43,8 @@ public final class FaultyTransport {
     return new FaultyConnection(
         Objects.requireNonNull(real, "real"),
         Objects.requireNonNull(plan, "plan"),
-        Objects.requireNonNull(timer, "timer"));
+        Objects.requireNonNull(timer, "timer"),
+        () -> {});
   }
 
   /**
@@ -52,15 +54,32 @@ public final class FaultyTransport {
    * @param timer for what takes time; not disposed
    */
   public static Connector connector(Connector real, IntFunction<FaultPlan> plans, Scheduler timer) {
+    return connector(real, plans, timer, number -> {});
+  }
+
+  /**
+   * Wraps what a connector makes, for somebody who does something else at the same place.
+   *
+   * @param plans what happens to its connections, which are counted from 0; asked once for each
+   * @param timer for what takes time; not disposed
+   * @param striking told a connection's number when the place of a fault of it has come, before
+   *     anything else happens there, on the thread on which the bytes pass
+   */
+  public static Connector connector(
+      Connector real, IntFunction<FaultPlan> plans, Scheduler timer, IntConsumer striking) {
     AtomicInteger count = new AtomicInteger();
     return () ->
         Mono.defer(
             () -> {
-              FaultPlan plan = plans.apply(count.getAndIncrement());
+              int number = count.getAndIncrement();
+              FaultPlan plan = plans.apply(number);
               return delay(plan.connectDelay(), timer)
                   // Nothing is made before: who cancels meanwhile leaves no connection behind.
                   .then(Mono.<Connection>defer(() -> real.connect().map(c -> c)))
-                  .map(connection -> connection(connection, plan, timer));
+                  .map(
+                      connection ->
+                          new FaultyConnection(
+                              connection, plan, timer, () -> striking.accept(number)));
             });
   }
 

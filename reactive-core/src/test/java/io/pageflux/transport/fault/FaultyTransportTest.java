@@ -305,6 +305,50 @@ class FaultyTransportTest {
   }
 
   @Test
+  void whoWantsToDoSomethingAtTheSamePlaceIsTold() {
+    InMemoryTransport transport = InMemoryTransport.create();
+    AtomicInteger told = new AtomicInteger(-1);
+    Connection from =
+        FaultyTransport.connector(
+                transport.connector(),
+                n -> FaultPlan.of(Fault.stall(Place.afterBytes(100)), Fault.NONE),
+                clock,
+                told::set)
+            .connect()
+            .<Connection>map(c -> c)
+            .block(PATIENCE);
+    Connection to = transport.acceptor().accept().<Connection>map(c -> c).block(PATIENCE);
+    if (from == null || to == null) {
+      throw new AssertionError("no connection");
+    }
+    Heard heard = hear(to);
+    Disposable first = from.send(buffers(first(99), 33)).subscribe();
+    assertThat(told).hasValue(-1);
+    first.dispose();
+    assertThat(heard.bytes()).isEqualTo(first(99));
+    from.dispose();
+    Connection again =
+        FaultyTransport.connector(
+                transport.connector(),
+                n -> FaultPlan.of(Fault.stall(Place.afterBytes(100)), Fault.NONE),
+                clock,
+                told::set)
+            .connect()
+            .<Connection>map(c -> c)
+            .block(PATIENCE);
+    Connection other = transport.acceptor().accept().<Connection>map(c -> c).block(PATIENCE);
+    if (again == null || other == null) {
+      throw new AssertionError("no connection");
+    }
+    Heard half = hear(other);
+    again.send(buffers(BYTES, 64)).onErrorComplete().subscribe();
+    assertThat(told).hasValue(0);
+    assertThat(half.bytes()).isEqualTo(first(100));
+    again.dispose();
+    transport.acceptor().dispose();
+  }
+
+  @Test
   void eachConnectionHasItsPlanAndItsTime() {
     InMemoryTransport transport = InMemoryTransport.create();
     Connector connector =

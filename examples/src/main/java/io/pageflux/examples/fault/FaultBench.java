@@ -1,0 +1,62 @@
+package io.pageflux.examples.fault;
+
+import io.pageflux.examples.fault.RunResult.Finding;
+import io.pageflux.examples.fault.RunResult.Kind;
+import java.util.ArrayList;
+import java.util.List;
+
+/** Does runs, one after the other, and judges each. */
+final class FaultBench implements AutoCloseable {
+
+  private final long seed;
+  private final boolean sabotage;
+  private final PartyPool pool = new PartyPool();
+
+  /**
+   * @param sabotage whether to damage a page in each run in one process, so that there is something
+   *     to find
+   */
+  FaultBench(long seed, boolean sabotage) {
+    this.seed = seed;
+    this.sabotage = sabotage;
+  }
+
+  /** Does a run. {@return what came of it} */
+  RunResult run(int number) {
+    FaultRun run = FaultRun.of(seed, number);
+    Leaks leaks = new Leaks();
+    List<Finding> more = new ArrayList<>();
+    RunResult result;
+    try (RunFolder folder = RunFolder.make()) {
+      result = judge(run, folder);
+      // A socket of a process that was killed stays, and nobody can help that.
+      if (!run.scenario().ofProcess() && !folder.left().isEmpty()) {
+        more.add(new Finding(Kind.LEAK, "files are left: " + folder.left()));
+      }
+    }
+    String left = leaks.find();
+    if (!left.isEmpty()) {
+      more.add(new Finding(Kind.LEAK, "in the bench's process: " + left));
+    }
+    return result.with(more);
+  }
+
+  private RunResult judge(FaultRun run, RunFolder folder) {
+    if (run.sides() == FaultRun.Sides.ONE_PROCESS) {
+      return new RunJudge(run, new LocalSides(run, folder, sabotage)).judge();
+    }
+    try (ProcessSides sides = new ProcessSides(run, folder, pool)) {
+      return new RunJudge(run, sides).judge();
+    }
+  }
+
+  /** {@return how many processes were used so far} */
+  int processes() {
+    return pool.started();
+  }
+
+  @Override
+  public void close() {
+    pool.close();
+  }
+}
