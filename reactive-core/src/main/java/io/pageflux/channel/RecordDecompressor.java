@@ -43,7 +43,7 @@ public final class RecordDecompressor implements OrderedParallelMap.Worker<WireR
       if (record instanceof WireRecord.Pages pages) {
         zstd.decompress(pages.batch());
       }
-    } catch (RuntimeException e) {
+    } catch (RuntimeException | VirtualMachineError e) {
       release(record);
       channel.endOver(e);
     }

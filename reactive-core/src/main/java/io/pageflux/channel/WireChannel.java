@@ -238,7 +238,7 @@ public final class WireChannel {
       WireRecord record = reader.read(chunk.bytes());
       bytesRead = reader.bytesRead();
       return record;
-    } catch (RuntimeException e) {
+    } catch (RuntimeException | VirtualMachineError e) {
       // No error of this flux: it would cancel the connection.
       endOver(e instanceof MigrationException fault ? ofPeer(fault) : e);
       return null;

@@ -48,8 +48,7 @@ final class HookCalls {
   }
 
   private Mono<Void> limited(String what, Supplier<Mono<Void>> work) {
-    return Mono.defer(work)
-        .subscribeOn(Schedulers.boundedElastic())
+    return SafeCall.on(Schedulers.boundedElastic(), work)
         // Who is interrupted because it takes too long may well say so.
         .contextWrite(IGNORING_LATE_ERRORS)
         .timeout(patience, timer)

@@ -331,7 +331,9 @@ final class IncomingSession {
       }
       try {
         return take(record);
-      } catch (RuntimeException e) {
+      } catch (RuntimeException | VirtualMachineError e) {
+        // No memory, or no room on the disk for a page of a mapped file: the connection's thread
+        // would swallow it.
         channel.endOver(e);
         return Mono.empty();
       }
@@ -650,8 +652,9 @@ final class IncomingSession {
       }
       return channel
           .busy(
-              Mono.defer(() -> spec.guest().loadDeviceState(Flux.fromIterable(deviceState)))
-                  .subscribeOn(Schedulers.boundedElastic())
+              SafeCall.on(
+                      Schedulers.boundedElastic(),
+                      () -> spec.guest().loadDeviceState(Flux.fromIterable(deviceState)))
                   .onErrorMap(e -> SourceGuest.failure("take its device state", e)))
           .then(
               Mono.fromRunnable(
@@ -673,15 +676,13 @@ final class IncomingSession {
       if (takeOver.take(TakeOver.Event.COMMIT) != TakeOver.Action.START_GUEST) {
         throw MigrationRun.cancelled();
       }
-      Mono.defer(spec.guest()::resume)
-          .subscribeOn(Schedulers.boundedElastic())
+      SafeCall.on(Schedulers.boundedElastic(), spec.guest()::resume)
           .subscribe(nothing -> {}, this::startFailed, this::started);
     }
 
     /** It must not run here if the source is told that it does not. */
     private void startFailed(Throwable e) {
-      Mono.defer(spec.guest()::pause)
-          .subscribeOn(Schedulers.boundedElastic())
+      SafeCall.on(Schedulers.boundedElastic(), spec.guest()::pause)
           .timeout(spec.peerTimeout(), timer)
           .subscribe(nothing -> {}, unstopped -> startUnclear(e, unstopped), () -> notStarted(e));
     }

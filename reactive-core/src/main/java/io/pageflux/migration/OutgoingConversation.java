@@ -127,6 +127,7 @@ final class OutgoingConversation {
         () -> {
           migration.running.begin(this);
           attend(channel.receive().doOnNext(this::heard).then());
+          resources.whenScanThreadFails(e -> end(SafeCall.bearable(e)));
           attend(channel.send(script(), this::limitBandwidth));
           watches.add(channel.watchPeer().subscribe(v -> {}, this::end));
           watches.add(channel.keepAlive().subscribe(v -> {}, this::end));
@@ -267,7 +268,7 @@ final class OutgoingConversation {
     }
     try {
       take(record);
-    } catch (RuntimeException e) {
+    } catch (RuntimeException | VirtualMachineError e) {
       channel.endOver(e);
     }
   }

@@ -11,6 +11,8 @@ import io.pageflux.operator.PageScanner;
 import io.pageflux.page.SlabPool;
 import java.time.Duration;
 import java.util.Objects;
+import java.util.concurrent.atomic.AtomicReference;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import reactor.core.publisher.Mono;
 import reactor.core.scheduler.Scheduler;
@@ -37,6 +39,8 @@ final class OutgoingResources {
   private final RamLayout layout;
   private volatile @Nullable XbzrleCounters countersBefore;
 
+  private final AtomicReference<Consumer<Throwable>> crashes;
+
   /** Made when the destination has made an offer. */
   volatile @Nullable PageSaver saver;
 
@@ -47,7 +51,8 @@ final class OutgoingResources {
       DirtyTracker tracker,
       @Nullable XbzrleEncoder encoder,
       OutgoingSpec spec,
-      PageScanner scanner) {
+      PageScanner scanner,
+      AtomicReference<Consumer<Throwable>> crashes) {
     this.scanThread = scanThread;
     this.compressThreads = compressThreads;
     this.pool = pool;
@@ -56,6 +61,7 @@ final class OutgoingResources {
     this.xbzrle = spec.xbzrle();
     this.layout = spec.memory().layout();
     this.scanner = scanner;
+    this.crashes = crashes;
   }
 
   /**
@@ -82,7 +88,8 @@ final class OutgoingResources {
       giveBack(tracker, pool);
       throw e;
     }
-    Scheduler scanThread = Schedulers.newSingle(OutgoingResources::scanThread);
+    AtomicReference<Consumer<Throwable>> crashes = new AtomicReference<>(e -> {});
+    Scheduler scanThread = Schedulers.newSingle(work -> scanThread(work, crashes));
     CompressionSpec compression = spec.compression();
     Scheduler compressThreads =
         controlled
@@ -102,13 +109,24 @@ final class OutgoingResources {
         tracker,
         encoder,
         spec,
-        new PageScanner(spec.memory(), tracker, pool, scanThread));
+        new PageScanner(spec.memory(), tracker, pool, scanThread),
+        crashes);
+  }
+
+  /**
+   * Has somebody told of what Reactor throws on the scanning thread rather than signal it, such as
+   * a lack of memory. Nobody would hear of it.
+   */
+  void whenScanThreadFails(Consumer<Throwable> listener) {
+    crashes.set(listener);
   }
 
   /** A thread that may block, which Reactor's own must not: it is the guest's, too. */
-  private static Thread scanThread(Runnable work) {
+  private static Thread scanThread(
+      Runnable work, AtomicReference<? extends Consumer<Throwable>> crashes) {
     Thread thread = new Thread(work, "pageflux-scan");
     thread.setDaemon(true);
+    thread.setUncaughtExceptionHandler((t, e) -> crashes.get().accept(e));
     return thread;
   }
 

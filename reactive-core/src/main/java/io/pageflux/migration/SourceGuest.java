@@ -58,8 +58,7 @@ final class SourceGuest {
                 MigrationException.of(Kind.CANCELLED, "the guest is not to be paused any more"));
           }
           pausing =
-              Mono.defer(guest::pause)
-                  .subscribeOn(thread)
+              SafeCall.on(thread, guest::pause)
                   .subscribe(nothing -> {}, paused::tryEmitError, this::hasPaused);
           return paused.asMono().onErrorMap(e -> failure("pause", e));
         });
@@ -76,7 +75,7 @@ final class SourceGuest {
         .asMono()
         .onErrorComplete()
         .timeout(patience, Mono.fromRunnable(this::giveUpPausing), timer)
-        .then(Mono.defer(guest::resume).subscribeOn(thread))
+        .then(SafeCall.on(thread, guest::resume))
         .onErrorMap(e -> failure("go on", e));
   }
 
