@@ -173,7 +173,8 @@ final class PostcopySession {
                 ? "the guest may be at the destination: if query-migrate says postcopy-paused"
                     + " there, say migrate-recover, and begin with its recovery; if not, it runs"
                     + " nowhere and may be resumed again"
-                : "the guest runs nowhere, and may be resumed again";
+                : "the guest runs nowhere, and may be resumed again. QEMU's own messages may say"
+                    + " why; it needs the machine of the capture, and the capability postcopy-ram";
     return MigrationException.of(e.kind(), e.getMessage() + "; " + where, e);
   }
 
