@@ -20,6 +20,7 @@ final class FramingReader {
     CONTINUED,
     RAM,
     FOOTER,
+    PACKAGE,
     TAIL
   }
 
@@ -28,8 +29,12 @@ final class FramingReader {
   private final Piece piece;
   private final SpareSlab spare;
   private State state = State.HEADER;
+  private final boolean postcopy;
   private int pageSize;
   private boolean withAddress;
+  private long hostPageSizes;
+  private long packageLeft;
+  private boolean handedOver;
   private boolean afterHeader;
   private @Nullable ConfigurationReader configuration;
 
@@ -39,12 +44,23 @@ final class FramingReader {
   private long tailBytes;
 
   FramingReader(
-      Piece piece, BatchGeometry geometry, int pageSize, SpareSlab spare, RecordListener listener) {
+      Piece piece,
+      BatchGeometry geometry,
+      int pageSize,
+      boolean postcopy,
+      SpareSlab spare,
+      RecordListener listener) {
     this.piece = piece;
+    this.postcopy = postcopy;
     this.spare = spare;
     this.geometry = geometry;
     this.pageSize = pageSize;
     this.listener = listener;
+  }
+
+  /** Whether the guest has been given away: pages come that somebody waits for. */
+  boolean isHandedOver() {
+    return handedOver;
   }
 
   /** What reads the RAM's sections, once they have begun. */
@@ -67,6 +83,7 @@ final class FramingReader {
             case CONTINUED -> readContinued(in);
             case RAM -> readRam(in);
             case FOOTER -> readFooter(in);
+            case PACKAGE -> readPackage(in);
             case TAIL -> readTail(in);
           };
       if (element != null) {
@@ -79,6 +96,10 @@ final class FramingReader {
   }
 
   private @Nullable QemuElement readHeader(ByteBuffer in) {
+    if (postcopy && piece.size() == 0 && isResumed(in)) {
+      beginTail();
+      return null;
+    }
     if (!piece.fill(in, 4)) {
       return null;
     }
@@ -109,6 +130,14 @@ final class FramingReader {
     afterHeader = true;
     beginType();
     return header;
+  }
+
+  /**
+   * Whether a post-copy goes on that has lost its connection: it begins with commands and not with
+   * a header, and does not say again which blocks there are, so that no page of it can be read.
+   */
+  private static boolean isResumed(ByteBuffer in) {
+    return in.hasRemaining() && in.get(in.position()) == QemuFormat.COMMAND;
   }
 
   private void beginType() {
@@ -200,7 +229,7 @@ final class FramingReader {
           "command %d is not known: it is newer than QEMU 10, or the stream is damaged"
               .formatted(piece.u16(1)));
     }
-    if (!command.isPrecopy()) {
+    if (!command.isPrecopy() && !(postcopy && command.beginsPostcopy())) {
       throw piece.protocol(
           1, command + ": only pre-copy is supported, so switch postcopy-ram and COLO off");
     }
@@ -214,7 +243,38 @@ final class FramingReader {
     long start = piece.start();
     QemuElement element = new QemuElement.Command(piece.take(), start, command, payload);
     beginType();
+    if (command == QemuCommand.PACKAGED) {
+      packageLeft = PostcopyPayload.packagedBytes(payload);
+      handedOver = true;
+      piece.enter("the package of the devices' state");
+      state = State.PACKAGE;
+    } else if (command == QemuCommand.POSTCOPY_ADVISE && length > 0) {
+      hostPageSizes = PostcopyPayload.Advice.of(payload).blockPageSizes();
+    }
     return element;
+  }
+
+  private @Nullable QemuElement readPackage(ByteBuffer in) {
+    if (packageLeft == 0) {
+      beginType();
+      return null;
+    }
+    int n = (int) Math.min(packageLeft, Math.min(in.remaining(), QemuElement.MAX_TAIL_PIECE_BYTES));
+    if (n == 0) {
+      return null;
+    }
+    packageLeft -= n;
+    long at = piece.position();
+    return new QemuElement.Packaged(passedOn(in, n), at);
+  }
+
+  /** Takes bytes that nobody here looks into. */
+  private ByteBuffer passedOn(ByteBuffer in, int n) {
+    byte[] bytes = new byte[n];
+    in.get(bytes);
+    piece.passed(n);
+    piece.next();
+    return ByteBuffer.wrap(bytes).asReadOnlyBuffer();
   }
 
   private @Nullable QemuElement readStart(ByteBuffer in) {
@@ -255,6 +315,7 @@ final class FramingReader {
             new BatchFiller(piece, geometry, pageSize, spare),
             pageSize,
             withAddress,
+            hostPageSizes,
             listener);
     return element;
   }
@@ -333,13 +394,9 @@ final class FramingReader {
     if (n == 0) {
       return null;
     }
-    byte[] bytes = new byte[n];
-    in.get(bytes);
     long at = piece.position();
-    piece.passed(n);
-    piece.next();
     tailBytes += n;
-    return new QemuElement.DeviceTail(ByteBuffer.wrap(bytes).asReadOnlyBuffer(), at);
+    return new QemuElement.DeviceTail(passedOn(in, n), at);
   }
 
   /** Why this is no place for the stream to end; null if it is one. */
@@ -359,6 +416,7 @@ final class FramingReader {
     return switch (state) {
       case HEADER -> "before it began";
       case FOOTER -> "where the section's footer has to come";
+      case PACKAGE -> "in the middle of the devices' state";
       case TAIL -> "where the devices' state or the end marker has to come";
       default ->
           ram == null

@@ -79,6 +79,15 @@ final class Piece {
     return taken;
   }
 
+  /** Takes the first bytes of what has come; the others begin the next piece. */
+  ByteBuffer take(int bytesOfElement) {
+    ByteBuffer taken = slice(0, bytesOfElement);
+    System.arraycopy(bytes, bytesOfElement, bytes, 0, size - bytesOfElement);
+    size -= bytesOfElement;
+    start += bytesOfElement;
+    return taken;
+  }
+
   /** Begins the next piece here. */
   void next() {
     size = 0;

@@ -80,10 +80,9 @@ class PostcopyQemuTest {
       destination.qemu().awaitPasses(1);
       PostcopyInfo early = Objects.requireNonNull(destination.last());
       assertThat(early.status()).isEqualTo(PostcopyStatus.ACTIVE);
-      assertThat(early.pagesLeft()).isGreaterThan(early.pages() / 4);
-      // All that it touches, it had to ask for.
-      assertThat(early.requests()).isGreaterThan(WRITER.pages() / 8);
+      assertThat(early.pagesLeft()).isPositive();
       PostcopyInfo complete = destination.complete();
+      // What it touches, it had to ask for.
       assertThat(complete.requests()).isGreaterThan(WRITER.pages() / 2);
       System.err.println(complete);
       assertThat(complete.pagesLeft()).isZero();
