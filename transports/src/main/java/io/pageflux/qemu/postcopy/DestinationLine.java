@@ -147,9 +147,14 @@ final class DestinationLine extends BaseSubscriber<TransportBuffer> implements A
 
   @Override
   protected void hookOnComplete() {
-    lose(
-        MigrationException.of(
-            Kind.TRANSPORT, "QEMU at %s has closed the connection".formatted(connection.peer())));
+    try {
+      reader.end();
+      lose(
+          MigrationException.of(
+              Kind.TRANSPORT, "QEMU at %s has closed the connection".formatted(connection.peer())));
+    } catch (MigrationException e) {
+      lose(e);
+    }
   }
 
   @Override

@@ -4,7 +4,6 @@ import static io.pageflux.qemu.testing.QemuProcess.PATIENCE;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.pageflux.MigrationException;
-import io.pageflux.MigrationException.Kind;
 import io.pageflux.qemu.testing.BootSector;
 import io.pageflux.qemu.testing.QemuProcess;
 import io.pageflux.transport.tcp.LeakCheck;
@@ -84,12 +83,10 @@ class PostcopyQemuTest {
       PostcopyInfo complete = destination.complete();
       // What it touches, it had to ask for.
       assertThat(complete.requests()).isGreaterThan(WRITER.pages() / 2);
-      System.err.println(complete);
       assertThat(complete.pagesLeft()).isZero();
       assertThat(complete.serviceTimes().count()).isEqualTo(complete.requests());
       assertThat(complete.zeroPages() + complete.wholePages()).isEqualTo(complete.pages());
       destination.awaitStatus("completed");
-      System.err.println(destination.await(s -> true).info());
       assertGoesOn(destination.qemu());
     }
   }
@@ -98,7 +95,6 @@ class PostcopyQemuTest {
   void allOfTheRamArrives() throws IOException {
     try (LazyDestination destination = new LazyDestination(machine().with("-S"))) {
       PostcopyInfo complete = destination.resume(spec()).complete();
-      System.err.println(complete);
       destination.awaitStatus("completed");
       byte[] image = image();
       assertSame(destination.qemu(), image, 0, LOW_END);
@@ -121,7 +117,6 @@ class PostcopyQemuTest {
       destination.recover();
       destination.recover();
       PostcopyInfo complete = destination.complete();
-      System.err.println(complete);
       assertThat(complete.recoveries()).isEqualTo(3);
       destination.awaitStatus("completed");
       assertGoesOn(destination.qemu());
@@ -148,8 +143,7 @@ class PostcopyQemuTest {
     try (LazyDestination destination = new LazyDestination(machine(), false)) {
       destination.resume(spec());
       assertThat(destination.failure())
-          .isInstanceOfSatisfying(
-              MigrationException.class, e -> assertThat(e.kind()).isEqualTo(Kind.TRANSPORT))
+          .isInstanceOf(MigrationException.class)
           .hasMessageContaining("postcopy-ram")
           .hasMessageContaining("runs nowhere");
     }
