@@ -144,6 +144,11 @@ final class FakeDestination implements Connector, AutoCloseable {
           say(2, ByteBuffer.wrap(all, all.length - 9, 4).slice());
         }
       }
+      case QemuElement.SectionStart start -> {
+        if (start.id() != SyntheticCapture.SECTION_ID) {
+          faults.add("the RAM has section " + start.id());
+        }
+      }
       case QemuElement.Pages pages -> place(pages.batch());
       case QemuElement.DeviceTail tail -> {
         if (shuts) {

@@ -20,6 +20,7 @@ import java.util.Random;
 final class SyntheticCapture {
 
   static final int PAGE = 4096;
+  static final int SECTION_ID = 7;
   static final int DEVICES_BYTES = 150_000;
 
   final Path directory;
@@ -55,7 +56,7 @@ final class SyntheticCapture {
     random.nextBytes(devices);
     devices[0] = 0x04;
     byte[] description = "{\"devices\": []}".getBytes(StandardCharsets.UTF_8);
-    try (QemuStreamWriter writer = new QemuStreamWriter(7, 0)) {
+    try (QemuStreamWriter writer = new QemuStreamWriter(SECTION_ID, 0)) {
       put(out, writer.header());
       put(out, writer.configuration("pc-test", List.of()));
       put(out, writer.sectionStart());
