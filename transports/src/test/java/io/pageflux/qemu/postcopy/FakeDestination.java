@@ -51,6 +51,7 @@ final class FakeDestination implements Connector, AutoCloseable {
   private BiConsumer<FakeDestination, Placed> onPage = (fake, page) -> {};
   private boolean answersPings = true;
   private boolean shuts = true;
+  private int shutValue;
   private boolean packaged;
   private @Nullable Connection connection;
 
@@ -73,6 +74,11 @@ final class FakeDestination implements Connector, AutoCloseable {
 
   FakeDestination withoutPongs() {
     answersPings = false;
+    return this;
+  }
+
+  FakeDestination withShut(int value) {
+    shutValue = value;
     return this;
   }
 
@@ -152,7 +158,7 @@ final class FakeDestination implements Connector, AutoCloseable {
       case QemuElement.Pages pages -> place(pages.batch());
       case QemuElement.DeviceTail tail -> {
         if (shuts) {
-          shut(0);
+          shut(shutValue);
         }
       }
       default -> {}

@@ -17,6 +17,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Random;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -263,6 +265,41 @@ class LazyResumeTest {
       MigrationException e = failure(spec(), destination);
       assertThat(e.kind()).isEqualTo(Kind.GUEST);
       assertThat(e).hasMessageContaining(early ? "runs nowhere" : "may be at the destination");
+    }
+  }
+
+  @Test
+  void aDestinationThatFailsAtTheVeryEndSaysSo() {
+    capture(100);
+    try (FakeDestination destination = new FakeDestination().withShut(1)) {
+      MigrationException e = failure(spec(), destination);
+      assertThat(e.kind()).isEqualTo(Kind.GUEST);
+      assertThat(e).hasMessageContaining("the guest is at the destination");
+    }
+  }
+
+  @Test
+  void whatNobodyWaitsForDoesNotFillTheConnection() throws InterruptedException {
+    SyntheticCapture capture = capture(4000);
+    HeldBuffers held = new HeldBuffers();
+    try (FakeDestination destination =
+        new FakeDestination()
+            .onPage(
+                (fake, page) -> {
+                  if (page.page() == 3000) {
+                    held.releaseAll();
+                  }
+                })) {
+      CompletableFuture<PostcopyInfo> end = new CompletableFuture<>();
+      QemuPostcopy.resume(spec(), () -> destination.connect().map(held::over))
+          .last()
+          .subscribe(end::complete, end::completeExceptionally);
+      held.await(DestinationLine.MAX_BACKGROUND_BUFFERS);
+      destination.request("ram0", 3000L * PAGE, PAGE);
+      end.orTimeout(60, TimeUnit.SECONDS).join();
+      assertHas(capture, destination);
+      assertThat(destination.placed.indexOf(new FakeDestination.Placed("ram0", 3000)))
+          .isEqualTo(DestinationLine.MAX_BACKGROUND_BUFFERS * 8);
     }
   }
 
