@@ -11,6 +11,7 @@ import io.pageflux.operator.OrderedParallelMap;
 import io.pageflux.page.PageBatch;
 import io.pageflux.page.PageKind;
 import io.pageflux.page.SlabPool;
+import io.pageflux.qemu.stream.QemuCommand;
 import io.pageflux.qemu.stream.QemuElement;
 import io.pageflux.qemu.stream.QemuStreams;
 import io.pageflux.transport.Connection;
@@ -31,8 +32,11 @@ import reactor.core.scheduler.Scheduler;
 /** The relay at the source: takes QEMU's stream apart. */
 final class RelaySource extends RelayLink {
 
-  /** The most of the return path that may wait for QEMU to read it. QEMU's messages are short. */
-  private static final int MAX_RETURN_BACKLOG_BYTES = 1 << 20;
+  /**
+   * The most of the return path that may wait for QEMU to read it. QEMU's messages are short, but
+   * for the bitmaps by which a post-copy is recovered: this is one of 512 GiB of RAM.
+   */
+  private static final int MAX_RETURN_BACKLOG_BYTES = 16 << 20;
 
   private final Connection qemu;
   private final Scheduler threads;
@@ -84,7 +88,7 @@ final class RelaySource extends RelayLink {
   private Flux<WireRecord> stream() {
     Flux<TransportBuffer> bytes =
         qemu.receive().doOnNext(buffer -> statistics.qemuBytes(buffer.bytes().remaining()));
-    return QemuStreams.read(bytes, pool, spec.pageSizeBytes())
+    return QemuStreams.readWithPostcopy(bytes, pool, spec.pageSizeBytes())
         .concatMapIterable(this::records, 1)
         .concatWith(Mono.fromSupplier(WireRecord.StreamEnd::new))
         .transform(compress())
@@ -102,9 +106,33 @@ final class RelaySource extends RelayLink {
         records.add(layout(blocks));
         addPieces(blocks.raw(), records);
       }
+      case QemuElement.Command command -> {
+        if (command.command().beginsPostcopy()
+            && command.command() != QemuCommand.POSTCOPY_ADVISE) {
+          goOverToPostcopy();
+        }
+        addPieces(element.raw(), records);
+      }
       default -> addPieces(element.raw(), records);
     }
     return records;
+  }
+
+  /**
+   * From here on pages are sent that the destination has none of, so that there is nothing to make
+   * deltas against; and somebody may wait for each, so that there is to be little before it.
+   */
+  private void goOverToPostcopy() {
+    endDeltas();
+    window.keepSmall();
+  }
+
+  private void endDeltas() {
+    XbzrleEncoder deltas = encoder;
+    if (deltas != null) {
+      deltas.close();
+      encoder = null;
+    }
   }
 
   private WireRecord layout(QemuElement.RamBlocks blocks) {
@@ -149,8 +177,7 @@ final class RelaySource extends RelayLink {
     }
     if (batch.count(PageKind.DELTA) > 0) {
       // QEMU makes deltas itself. From here on what we remember is not what the destination has.
-      deltas.close();
-      encoder = null;
+      endDeltas();
       return;
     }
     notePass(deltas, batch);

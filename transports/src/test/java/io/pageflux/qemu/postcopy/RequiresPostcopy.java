@@ -21,7 +21,7 @@ import org.junit.jupiter.api.extension.ExtensionContext;
 @Retention(RetentionPolicy.RUNTIME)
 @RequiresQemu
 @ExtendWith(RequiresPostcopy.Condition.class)
-@interface RequiresPostcopy {
+public @interface RequiresPostcopy {
 
   /** Tries it. */
   final class Condition implements ExecutionCondition {
