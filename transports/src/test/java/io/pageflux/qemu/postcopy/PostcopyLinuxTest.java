@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.pageflux.qemu.testing.LinuxGuest;
 import io.pageflux.qemu.testing.LinuxGuest.Settings;
 import io.pageflux.qemu.testing.RequiresLinuxGuest;
+import io.pageflux.qemu.testing.RequiresPostcopy;
 import io.pageflux.transport.Connector;
 import io.pageflux.transport.tcp.LeakCheck;
 import io.pageflux.transport.tcp.SocketTransport;

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.pageflux.MigrationException;
 import io.pageflux.qemu.testing.BootSector;
 import io.pageflux.qemu.testing.QemuProcess;
+import io.pageflux.qemu.testing.RequiresPostcopy;
 import io.pageflux.transport.tcp.LeakCheck;
 import java.io.IOException;
 import java.nio.file.Files;

@@ -3,10 +3,10 @@ package io.pageflux.qemu.relay;
 import static io.pageflux.qemu.testing.QemuProcess.PATIENCE;
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.pageflux.qemu.postcopy.RequiresPostcopy;
 import io.pageflux.qemu.qmp.MigrateStatus;
 import io.pageflux.qemu.testing.BootSector;
 import io.pageflux.qemu.testing.QemuProcess;
+import io.pageflux.qemu.testing.RequiresPostcopy;
 import io.pageflux.transport.tcp.LeakCheck;
 import io.pageflux.transport.tcp.SocketTransport;
 import io.pageflux.transport.tcp.UnixSpec;
@@ -122,9 +122,7 @@ class RelayPostcopyTest {
       destination.qmp().execute("migrate-recover", Map.of("uri", "unix:" + socket)).block(PATIENCE);
       try (RelayPair relays =
           new RelayPair(
-              RelaySpec.DEFAULT,
-              SocketTransport.connector(
-                  UnixSpec.of(Path.of(socket))))) {
+              RelaySpec.DEFAULT, SocketTransport.connector(UnixSpec.of(Path.of(socket))))) {
         limit(source, 0, 0);
         source
             .qmp()

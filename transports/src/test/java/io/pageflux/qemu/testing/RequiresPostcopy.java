@@ -1,8 +1,6 @@
-package io.pageflux.qemu.postcopy;
+package io.pageflux.qemu.testing;
 
 import io.pageflux.MigrationException;
-import io.pageflux.qemu.testing.QemuProcess;
-import io.pageflux.qemu.testing.RequiresQemu;
 import java.lang.annotation.ElementType;
 import java.lang.annotation.Retention;
 import java.lang.annotation.RetentionPolicy;
