@@ -385,8 +385,7 @@ final class DestinationLine extends BaseSubscriber<TransportBuffer> implements A
       closed = true;
     }
     outgoing.tryEmitComplete();
-    cancel();
-    connection.dispose();
+    connection.dispose(); // which ends the receiving, too
     slabs.closeWhenIdle().subscribe();
   }
 }

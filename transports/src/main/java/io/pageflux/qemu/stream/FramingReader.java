@@ -29,12 +29,9 @@ final class FramingReader {
   private final Piece piece;
   private final SpareSlab spare;
   private State state = State.HEADER;
-  private final boolean postcopy;
+  private final PostcopyFraming postcopy;
   private int pageSize;
   private boolean withAddress;
-  private long hostPageSizes;
-  private long packageLeft;
-  private boolean handedOver;
   private boolean afterHeader;
   private @Nullable ConfigurationReader configuration;
 
@@ -47,11 +44,11 @@ final class FramingReader {
       Piece piece,
       BatchGeometry geometry,
       int pageSize,
-      boolean postcopy,
+      boolean withPostcopy,
       SpareSlab spare,
       RecordListener listener) {
     this.piece = piece;
-    this.postcopy = postcopy;
+    this.postcopy = new PostcopyFraming(piece, withPostcopy);
     this.spare = spare;
     this.geometry = geometry;
     this.pageSize = pageSize;
@@ -60,7 +57,7 @@ final class FramingReader {
 
   /** Whether the guest has been given away: pages come that somebody waits for. */
   boolean isHandedOver() {
-    return handedOver;
+    return postcopy.isHandedOver();
   }
 
   /** What reads the RAM's sections, once they have begun. */
@@ -96,7 +93,7 @@ final class FramingReader {
   }
 
   private @Nullable QemuElement readHeader(ByteBuffer in) {
-    if (postcopy && piece.size() == 0 && isResumed(in)) {
+    if (piece.size() == 0 && postcopy.isResumed(in)) {
       beginTail();
       return null;
     }
@@ -130,14 +127,6 @@ final class FramingReader {
     afterHeader = true;
     beginType();
     return header;
-  }
-
-  /**
-   * Whether a post-copy goes on that has lost its connection: it begins with commands and not with
-   * a header, and does not say again which blocks there are, so that no page of it can be read.
-   */
-  private static boolean isResumed(ByteBuffer in) {
-    return in.hasRemaining() && in.get(in.position()) == QemuFormat.COMMAND;
   }
 
   private void beginType() {
@@ -229,7 +218,7 @@ final class FramingReader {
           "command %d is not known: it is newer than QEMU 10, or the stream is damaged"
               .formatted(piece.u16(1)));
     }
-    if (!command.isPrecopy() && !(postcopy && command.beginsPostcopy())) {
+    if (!command.isPrecopy() && !postcopy.allows(command)) {
       throw piece.protocol(
           1, command + ": only pre-copy is supported, so switch postcopy-ram and COLO off");
     }
@@ -243,38 +232,20 @@ final class FramingReader {
     long start = piece.start();
     QemuElement element = new QemuElement.Command(piece.take(), start, command, payload);
     beginType();
+    postcopy.note(command, payload);
     if (command == QemuCommand.PACKAGED) {
-      packageLeft = PostcopyPayload.packagedBytes(payload);
-      handedOver = true;
       piece.enter("the package of the devices' state");
       state = State.PACKAGE;
-    } else if (command == QemuCommand.POSTCOPY_ADVISE && length > 0) {
-      hostPageSizes = PostcopyPayload.Advice.of(payload).blockPageSizes();
     }
     return element;
   }
 
   private @Nullable QemuElement readPackage(ByteBuffer in) {
-    if (packageLeft == 0) {
+    if (postcopy.isPackageOver()) {
       beginType();
       return null;
     }
-    int n = (int) Math.min(packageLeft, Math.min(in.remaining(), QemuElement.MAX_TAIL_PIECE_BYTES));
-    if (n == 0) {
-      return null;
-    }
-    packageLeft -= n;
-    long at = piece.position();
-    return new QemuElement.Packaged(passedOn(in, n), at);
-  }
-
-  /** Takes bytes that nobody here looks into. */
-  private ByteBuffer passedOn(ByteBuffer in, int n) {
-    byte[] bytes = new byte[n];
-    in.get(bytes);
-    piece.passed(n);
-    piece.next();
-    return ByteBuffer.wrap(bytes).asReadOnlyBuffer();
+    return postcopy.readPackage(in);
   }
 
   private @Nullable QemuElement readStart(ByteBuffer in) {
@@ -315,7 +286,7 @@ final class FramingReader {
             new BatchFiller(piece, geometry, pageSize, spare),
             pageSize,
             withAddress,
-            hostPageSizes,
+            postcopy.hostPageSizes(),
             listener);
     return element;
   }
@@ -396,7 +367,7 @@ final class FramingReader {
     }
     long at = piece.position();
     tailBytes += n;
-    return new QemuElement.DeviceTail(passedOn(in, n), at);
+    return new QemuElement.DeviceTail(piece.passOn(in, n), at);
   }
 
   /** Why this is no place for the stream to end; null if it is one. */
