@@ -11,6 +11,7 @@ module io.pageflux.core {
   requires static transitive org.jspecify;
 
   exports io.pageflux;
+  exports io.pageflux.checkpoint;
   exports io.pageflux.codec;
   exports io.pageflux.convergence;
   exports io.pageflux.dirty;
@@ -22,5 +23,7 @@ module io.pageflux.core {
   exports io.pageflux.transport;
   exports io.pageflux.wire;
   exports io.pageflux.channel to
+      io.pageflux.transports;
+  exports io.pageflux.internal to
       io.pageflux.transports;
 }

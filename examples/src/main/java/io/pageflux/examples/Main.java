@@ -1,11 +1,15 @@
 package io.pageflux.examples;
 
 import io.pageflux.examples.bench.BenchCommand;
+import io.pageflux.examples.bench.CheckpointBenchCommand;
 import io.pageflux.examples.bench.qemu.QemuBenchCommand;
 import io.pageflux.examples.cli.Console;
 import io.pageflux.examples.cli.Interruption;
 import io.pageflux.examples.cli.Logging;
 import io.pageflux.examples.cli.PagefluxCommand;
+import io.pageflux.examples.control.CtlCommand;
+import io.pageflux.examples.demo.CheckpointDestinationCommand;
+import io.pageflux.examples.demo.CheckpointSourceCommand;
 import io.pageflux.examples.demo.DemoCommand;
 import io.pageflux.examples.demo.DemoDestination;
 import io.pageflux.examples.demo.DemoSource;
@@ -48,6 +52,7 @@ public final class Main {
             new DemoCommand(console),
             new SendCommand(console),
             new ReceiveCommand(console),
+            new CtlCommand(console),
             new InspectCommand(console),
             new RelayCommand(console),
             new QemuCaptureCommand(console),
@@ -59,7 +64,10 @@ public final class Main {
             new QemuBenchCommand(console),
             new PredictCommand(console),
             new PredictBenchCommand(console),
+            new CheckpointBenchCommand(console),
             new DemoSource(console),
+            new CheckpointSourceCommand(console),
+            new CheckpointDestinationCommand(console),
             new DemoDestination(console)),
         args);
   }

@@ -225,7 +225,7 @@ class BadInputEndToEndTest {
     Cli.run("demo", "--size=huge").isFailure(2, "--size", "'huge' is not a size");
     Cli.run("demo", "--size=5000").isFailure(2, "--size must be at least 65536");
     Cli.run("nonsense").isFailure(2, "nonsense");
-    Cli.run().isFailure(2, "a command is needed: demo, send, receive, inspect");
+    Cli.run().isFailure(2, "a command is needed: demo, send, receive, ctl, inspect");
   }
 
   @Test

@@ -10,6 +10,7 @@ import io.pageflux.wire.WireReader;
 import io.pageflux.wire.WireRecord;
 import io.pageflux.wire.WireWriter;
 import java.time.Duration;
+import java.util.OptionalLong;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
@@ -101,6 +102,11 @@ public final class WireChannel {
   /** Bytes that records were made of so far. */
   public long bytesRead() {
     return bytesRead;
+  }
+
+  /** See {@link Connection#sendBusyNanos()}. */
+  public OptionalLong sendBusyNanos() {
+    return connection.sendBusyNanos();
   }
 
   /** From here on batches of pages are expected, and their bytes go to slabs of the pool. */

@@ -34,6 +34,7 @@ public final class XbzrleCache implements AutoCloseable {
   private static final long MAX_CAPACITY_BYTES = 1L << 46;
   private static final int ENTRY_BYTES = 16; // address + 1, or 0 for none: 8; age: 4; nothing: 4
   private static final int MADV_DONTNEED = 4;
+  private static final int MADV_FREE = 8;
 
   private final int pageSizeBytes;
   private final int pageShift;
@@ -67,7 +68,7 @@ public final class XbzrleCache implements AutoCloseable {
     }
     this.pageSizeBytes = pageSizeBytes;
     this.pageShift = Integer.numberOfTrailingZeros(pageSizeBytes);
-    this.slots = Math.max(1, Long.highestOneBit(capacityBytes >> pageShift));
+    this.slots = slots(capacityBytes, pageSizeBytes);
     this.arena = Arena.ofShared();
     try {
       this.memory = Linux.mapAnonymous(slots * (pageSizeBytes + ENTRY_BYTES), arena);
@@ -75,6 +76,11 @@ public final class XbzrleCache implements AutoCloseable {
       arena.close();
       throw e;
     }
+  }
+
+  /** {@return how many pages fit into so many bytes} */
+  static long slots(long capacityBytes, int pageSizeBytes) {
+    return Math.max(1, Long.highestOneBit(capacityBytes / pageSizeBytes));
   }
 
   /** {@return the size of every page in bytes} */
@@ -155,6 +161,22 @@ public final class XbzrleCache implements AutoCloseable {
   /** Forgets all pages, and gives their memory back. */
   public void clear() {
     Linux.madvise(memory, MADV_DONTNEED);
+  }
+
+  /**
+   * Forgets all pages, and keeps their memory for others, until the system wants it: whoever writes
+   * there soon is spared the page faults of fresh memory.
+   */
+  void recycle() {
+    long pages = capacityBytes();
+    MemorySegment entries = memory.asSlice(pages);
+    if (entries.address() % Linux.pageSizeBytes() == 0) {
+      Linux.madvise(entries, MADV_DONTNEED); // costs what was used, and not what there is
+    } else {
+      entries.fill((byte) 0);
+    }
+    // No entry leads there any more, so it does not matter what the system makes of it.
+    Linux.madvise(memory, MADV_FREE);
   }
 
   /** Gives the memory back. May be called again. */

@@ -38,7 +38,9 @@ public final class XbzrleEncoder implements AutoCloseable {
   private final long[] blockStarts;
   private final int pageSizeBytes;
   private final int largestDeltaBytes;
-  private final @Nullable XbzrleCache cache;
+  private final XbzrleCaches caches;
+  private final @Nullable XbzrleCache cache; // null: nothing can be encoded
+  private boolean closed; // guarded by this
   private final MemorySegment delta;
   private final XbzrleMeter meter;
 
@@ -59,7 +61,19 @@ public final class XbzrleEncoder implements AutoCloseable {
    * @param spec how to go about it
    */
   public XbzrleEncoder(RamLayout layout, XbzrleSpec spec) {
+    this(layout, spec, closedCaches());
+  }
+
+  /**
+   * Takes the cache's memory from others, and gives it back when closed.
+   *
+   * @param layout the blocks of the guest
+   * @param spec how to go about it
+   * @param caches where the memory is from
+   */
+  public XbzrleEncoder(RamLayout layout, XbzrleSpec spec, XbzrleCaches caches) {
     this.layout = layout;
+    this.caches = caches;
     this.fillInFirstRound = spec.fillInFirstRound();
     this.blockStarts = new long[layout.blocks().size()];
     long start = 0;
@@ -69,9 +83,16 @@ public final class XbzrleEncoder implements AutoCloseable {
     }
     this.pageSizeBytes = pageSizeOf(layout);
     this.largestDeltaBytes = pageSizeBytes - pageSizeBytes / 8;
-    this.cache = pageSizeBytes == 0 ? null : new XbzrleCache(spec.cacheBytes(), pageSizeBytes);
+    this.cache = pageSizeBytes == 0 ? null : caches.take(spec.cacheBytes(), pageSizeBytes);
     this.delta = Arena.ofAuto().allocate(Math.max(1, pageSizeBytes));
     this.meter = new XbzrleMeter(cache == null ? 0 : cache.capacityBytes(), pageSizeBytes);
+  }
+
+  /** They keep nothing. */
+  private static XbzrleCaches closedCaches() {
+    XbzrleCaches none = new XbzrleCaches();
+    none.close();
+    return none;
   }
 
   private static int pageSizeOf(RamLayout layout) {
@@ -116,12 +137,12 @@ public final class XbzrleEncoder implements AutoCloseable {
    * @param lastStage whether the guest is paused and no round is to follow; then nothing is
    *     remembered any more
    */
-  public void beginRound(int dirtySyncCount, boolean bulk, boolean lastStage) {
+  public synchronized void beginRound(int dirtySyncCount, boolean bulk, boolean lastStage) {
     if (dirtySyncCount < 0) {
       throw new IllegalArgumentException(
           "dirtySyncCount >= 0 required but it was " + dirtySyncCount);
     }
-    if (cache != null && (bulk && this.dirtySyncCount >= 0 || this.lastStage)) {
+    if (cache != null && !closed && (bulk && this.dirtySyncCount >= 0 || this.lastStage)) {
       cache.clear();
     }
     this.dirtySyncCount = dirtySyncCount;
@@ -134,10 +155,14 @@ public final class XbzrleEncoder implements AutoCloseable {
    * destination has already; the batch may be empty then.
    *
    * @throws IllegalStateException if no round has begun, or the batch is compressed or has deltas
-   *     already
+   *     already, or this encoder is closed
    * @throws IllegalArgumentException if the batch is of no block of the layout
    */
-  public void encode(PageBatch batch) {
+  public synchronized void encode(PageBatch batch) {
+    // With the monitor: the memory of a closed encoder's cache may be another migration's by now.
+    if (closed) {
+      throw new IllegalStateException("the encoder is closed");
+    }
     if (dirtySyncCount < 0) {
       throw new IllegalStateException("no round has begun");
     }
@@ -240,11 +265,14 @@ public final class XbzrleEncoder implements AutoCloseable {
     return meter.counters();
   }
 
-  /** Gives the cache's memory back. May be called again. */
+  /** Gives the cache's memory back. May be called again, by any thread. */
   @Override
-  public void close() {
-    if (cache != null) {
-      cache.close();
+  public synchronized void close() {
+    if (!closed) {
+      closed = true;
+      if (cache != null) {
+        caches.giveBack(cache);
+      }
     }
   }
 }

@@ -28,7 +28,7 @@ public final class ZstdBatchCompressor implements AutoCloseable {
   /** Contents of fewer bytes are left as they are: what could be saved is not worth a frame. */
   public static final int MIN_PAYLOAD_BYTES = 256;
 
-  private final int level;
+  private int level;
   private final ZstdCompressCtx context;
   private final Scratch scratch = new Scratch();
 
@@ -62,6 +62,18 @@ public final class ZstdBatchCompressor implements AutoCloseable {
   /** {@return the compression level} */
   public int level() {
     return level;
+  }
+
+  /**
+   * Compresses what comes next at another level.
+   *
+   * @throws IllegalArgumentException if zstd has no such level
+   */
+  public void setLevel(int newLevel) {
+    if (newLevel != level) {
+      level = requireLevel(newLevel);
+      context.setLevel(newLevel);
+    }
   }
 
   /**

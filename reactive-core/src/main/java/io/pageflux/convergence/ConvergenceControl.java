@@ -28,12 +28,15 @@ public final class ConvergenceControl {
   /** How often a policy may change the limit before the migration goes on. */
   private static final int MOST_QUESTIONS = 8;
 
-  private final ConvergenceLimits limits;
+  private final ConvergencePolicy.Maker maker;
+  private ConvergenceLimits limits;
   private ConvergencePolicy policy;
+  private boolean failed;
   private Duration downtimeLimit;
 
   /** Makes a control of one migration. */
   public ConvergenceControl(ConvergencePolicy.Maker maker, ConvergenceLimits limits) {
+    this.maker = maker;
     this.limits = limits;
     this.downtimeLimit = limits.downtimeLimit();
     this.policy = maker.make(limits);
@@ -66,6 +69,39 @@ public final class ConvergenceControl {
   }
 
   /**
+   * Has another downtime limit hold, as if it had been given at the start: the policy begins anew
+   * with it, unless it had failed. Does nothing if it is the one that was given last.
+   *
+   * @param limit what the downtime may be
+   * @param at when, since the first round began
+   * @return what was done
+   */
+  public List<ConvergenceStep> give(Duration limit, Duration at) {
+    if (limit.equals(limits.downtimeLimit())) {
+      return List.of();
+    }
+    List<ConvergenceStep> steps = new ArrayList<>();
+    steps.add(changed(limit, at, "it was set"));
+    limits = limits.withDowntimeLimit(limit);
+    if (!failed) {
+      try {
+        policy = maker.make(limits);
+      } catch (RuntimeException e) {
+        steps.add(fail(at, e));
+      }
+    }
+    return List.copyOf(steps);
+  }
+
+  private ConvergenceStep changed(Duration limit, Duration at, String why) {
+    String what =
+        "downtime limit of %s instead of %s"
+            .formatted(MigrationText.of(limit), MigrationText.of(downtimeLimit));
+    downtimeLimit = limit;
+    return new ConvergenceStep(at, Kind.DOWNTIME_LIMIT, what, why);
+  }
+
+  /**
    * Asks the policy.
    *
    * @param current the figures; the limit in them is replaced by {@link #downtimeLimit()}
@@ -81,11 +117,7 @@ public final class ConvergenceControl {
           if (limit.equals(downtimeLimit)) {
             return goOn(-1, steps);
           }
-          String what =
-              "downtime limit of %s instead of %s"
-                  .formatted(MigrationText.of(limit), MigrationText.of(downtimeLimit));
-          steps.add(new ConvergenceStep(at, Kind.DOWNTIME_LIMIT, what, why));
-          downtimeLimit = limit;
+          steps.add(changed(limit, at, why));
         }
         case Throttle(int percent, String why) -> {
           if (percent == figures.throttle().percent() || !figures.throttle().possible()) {
@@ -126,16 +158,20 @@ public final class ConvergenceControl {
       }
       throw new IllegalStateException("it has decided nothing (null)");
     } catch (RuntimeException e) {
-      policy = new LimitPolicy(limits.withAtLimit(AtLimit.ABORT));
-      steps.add(
-          new ConvergenceStep(
-              figures.elapsed(),
-              Kind.POLICY_FAILED,
-              "the policy is not asked any more; the downtime limit stays at "
-                  + MigrationText.of(downtimeLimit),
-              "it failed: " + MigrationText.of(e)));
+      steps.add(fail(figures.elapsed(), e));
       return policy.decide(figures);
     }
+  }
+
+  private ConvergenceStep fail(Duration at, RuntimeException e) {
+    failed = true;
+    policy = new LimitPolicy(limits.withAtLimit(AtLimit.ABORT));
+    return new ConvergenceStep(
+        at,
+        Kind.POLICY_FAILED,
+        "the policy is not asked any more; the downtime limit stays at "
+            + MigrationText.of(downtimeLimit),
+        "it failed: " + MigrationText.of(e));
   }
 
   /** Who wrote the policy may not know of null-marked code. */

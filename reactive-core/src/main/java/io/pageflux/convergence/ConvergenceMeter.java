@@ -29,6 +29,12 @@ public final class ConvergenceMeter {
   /** Fewer pages say nothing of how fast pages are got done with. */
   private static final long ROUND_PAGES = 64;
 
+  /**
+   * How many times longer than its bytes need on the wire a round has to take before it says how
+   * fast pages are got done with.
+   */
+  private static final double HELD_UP_BY_PAGES = 1.5;
+
   private static final Duration FOR_EVER = Duration.ofDays(1);
 
   /**
@@ -65,6 +71,7 @@ public final class ConvergenceMeter {
   private long answerNanos = Long.MAX_VALUE;
   private long collectNanos;
   private long collectedNanos;
+  private long idleNanos;
   private long dirtyPages;
 
   private long periodNanos;
@@ -132,10 +139,23 @@ public final class ConvergenceMeter {
     long nanos = nowNanos - lastNanos;
     // The way there and back is not the link's rate, but of a short round most of the time.
     learnRates(counters, nanos - Math.min(answerNanos, nanos / 2), nowNanos);
-    learnRoundRate(counters.contentPages() - roundBegin.contentPages(), nowNanos);
+    learnRoundRate(counters, nowNanos);
     rounds++;
     inRound = false;
     roundPages = 0;
+  }
+
+  /**
+   * The migration goes on after a time that the clock does not show, in which nothing was to be
+   * sent and the guest wrote. What arrived in it, of what was on its way, says nothing of a link.
+   *
+   * @param counters as they are at the end of it
+   * @param idle how long it was
+   */
+  public void idled(Counters counters, long idle, long nowNanos) {
+    idleNanos += idle;
+    last = counters;
+    lastNanos = nowNanos;
   }
 
   private void learnCost(Counters counters) {
@@ -156,11 +176,19 @@ public final class ConvergenceMeter {
     lastNanos = atNanos;
   }
 
-  private void learnRoundRate(long contentPages, long nowNanos) {
+  private void learnRoundRate(Counters counters, long nowNanos) {
+    long contentPages = counters.contentPages() - roundBegin.contentPages();
     if (contentPages < ROUND_PAGES) {
       return;
     }
-    double lesson = contentPages * 1e9 / Math.max(1, nowNanos - roundBeganNanos);
+    double took = Math.max(1, nowNanos - roundBeganNanos) / 1e9;
+    double lesson = contentPages / took;
+    long bytes = counters.acknowledgedBytes() - roundBegin.acknowledgedBytes();
+    if (took < HELD_UP_BY_PAGES * seconds(bytes, goodput.perSecond())) {
+      // It was the wire that took the time: pages can be got done with this fast, or faster.
+      roundPagesPerSecond = roundPagesPerSecond == 0 ? 0 : Math.max(roundPagesPerSecond, lesson);
+      return;
+    }
     boolean first = roundPagesPerSecond == 0 || firstRoundsRate;
     roundPagesPerSecond = first ? lesson : Math.max(lesson, (roundPagesPerSecond + lesson) / 2);
     firstRoundsRate = rounds == 0;
@@ -176,9 +204,12 @@ public final class ConvergenceMeter {
   public void collected(long found, long dirty, long tookNanos, long nowNanos) {
     dirtyPages = dirty;
     collectNanos = tookNanos;
-    dirtying.add(found, nowNanos - collectedNanos);
+    long sentNanos = nowNanos - collectedNanos;
+    long wroteNanos = sentNanos + idleNanos;
+    dirtying.add(found, wroteNanos);
     collectedNanos = nowNanos;
-    periodDirtied += found;
+    // A period compares what was dirtied with what was sent, so it takes the same time of both.
+    periodDirtied += idleNanos == 0 ? found : Math.round(found * ((double) sentNanos / wroteNanos));
     long length = nowNanos - periodNanos;
     if (length >= PERIOD.toNanos()) {
       period =
@@ -192,9 +223,10 @@ public final class ConvergenceMeter {
       periodDirtied = 0;
       periodAcknowledged = 0;
     }
-    if (!inRound) {
+    if (!inRound && idleNanos == 0) { // else more remains for another reason than the link
       stall.roundEnded(bytes(dirty), nowNanos);
     }
+    idleNanos = 0;
   }
 
   private long bytes(long pages) {

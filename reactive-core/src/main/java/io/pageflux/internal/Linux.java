@@ -12,6 +12,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.StructLayout;
 import java.lang.invoke.MethodHandle;
 import java.lang.invoke.VarHandle;
+import java.util.OptionalLong;
 
 /**
  * The few system calls that the JDK has no method for, by way of the C library.
@@ -48,6 +49,11 @@ public final class Linux {
   private static final int MFD_ALLOW_SEALING = 2;
   private static final int MADV_DONTNEED = 4;
   private static final int MADV_REMOVE = 9;
+  private static final int IPPROTO_TCP = 6;
+  private static final int TCP_INFO = 11;
+  private static final int TCP_INFO_BYTES = 184;
+  private static final int TCPI_BUSY_TIME = 168; // u64, microseconds; since Linux 4.10
+  private static final int TCPI_RWND_LIMITED = 176; // of it, the time when the peer took no more
 
   /** {@code PROT_READ | PROT_WRITE}. */
   public static final int PROT_READ_WRITE = 3;
@@ -109,6 +115,10 @@ public final class Linux {
           "syscall",
           FunctionDescriptor.of(JAVA_LONG, JAVA_LONG, JAVA_LONG),
           Linker.Option.firstVariadicArg(1));
+  private static final MethodHandle GETSOCKOPT =
+      handle(
+          "getsockopt",
+          FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_INT, JAVA_INT, ADDRESS, ADDRESS));
   private static final MethodHandle GETPAGESIZE =
       handle("getpagesize", FunctionDescriptor.of(JAVA_INT));
 
@@ -190,6 +200,26 @@ public final class Linux {
   /** Gives back the pages of a memory file, for all who map it; they read as zeros then. */
   public static void releaseShared(MemorySegment segment) {
     madvise(segment, MADV_REMOVE);
+  }
+
+  /**
+   * {@return for how many nanoseconds a TCP socket had something to send or to have confirmed by
+   * the peer, without those in which the peer took no more; empty if the system does not say}
+   *
+   * <p>Source: Linux, {@code struct tcp_info} in {@code include/uapi/linux/tcp.h}.
+   */
+  public static OptionalLong tcpSendBusyNanos(int fd) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment info = arena.allocate(TCP_INFO_BYTES, Long.BYTES);
+      MemorySegment bytes = arena.allocateFrom(JAVA_INT, TCP_INFO_BYTES);
+      Result result =
+          call(c -> (int) GETSOCKOPT.invokeExact(c, fd, IPPROTO_TCP, TCP_INFO, info, bytes));
+      if (result.value() != 0 || bytes.get(JAVA_INT, 0) < TCP_INFO_BYTES) {
+        return OptionalLong.empty();
+      }
+      long micros = info.get(JAVA_LONG, TCPI_BUSY_TIME) - info.get(JAVA_LONG, TCPI_RWND_LIMITED);
+      return OptionalLong.of(1000 * micros);
+    }
   }
 
   /** Makes an anonymous memory file of a size. {@return its descriptor} */

@@ -10,6 +10,9 @@ import com.github.luben.zstd.Zstd;
  */
 public record CompressionSpec(int level, int workers) {
 
+  /** The most threads. */
+  public static final int MAX_WORKERS = 64;
+
   /** Level 1 in two threads. */
   public static final CompressionSpec DEFAULT = new CompressionSpec(1, 2);
 
@@ -24,8 +27,9 @@ public record CompressionSpec(int level, int workers) {
           "zstd has levels from %d to %d, but %d was asked for"
               .formatted(Zstd.minCompressionLevel(), Zstd.maxCompressionLevel(), level));
     }
-    if (workers < 1 || workers > 64) {
-      throw new IllegalArgumentException("1 to 64 workers required but it was " + workers);
+    if (workers < 1 || workers > MAX_WORKERS) {
+      throw new IllegalArgumentException(
+          "1 to %d workers required but it was %d".formatted(MAX_WORKERS, workers));
     }
   }
 }

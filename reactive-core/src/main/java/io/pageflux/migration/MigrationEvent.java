@@ -28,6 +28,15 @@ public sealed interface MigrationEvent {
   record Convergence(ConvergenceStep step) implements MigrationEvent {}
 
   /**
+   * Parameters were changed while the migration runs.
+   *
+   * @param parameters all of them, as they are now
+   * @param refused why one that was set could not be had after all; empty if nothing is wrong
+   */
+  record ParametersChanged(MigrationParameters parameters, String refused)
+      implements MigrationEvent {}
+
+  /**
    * The guest is about to be paused for the last round.
    *
    * @param reason why now

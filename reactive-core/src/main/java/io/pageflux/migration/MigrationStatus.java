@@ -6,6 +6,8 @@ public enum MigrationStatus {
   SETUP("setup"),
   /** Rounds are being sent while the guest runs. */
   ACTIVE("active"),
+  /** Somebody has paused the migration between two batches; the guest runs. Pageflux's own. */
+  PAUSED("paused"),
   /**
    * The guest is paused, and somebody has to {@linkplain OutgoingMigration#continueMigration()
    * continue} the migration before the last round is sent.

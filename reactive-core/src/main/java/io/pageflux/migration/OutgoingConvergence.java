@@ -9,6 +9,7 @@ import io.pageflux.dirty.DirtyTracker;
 import java.time.Duration;
 import java.util.List;
 import java.util.function.LongSupplier;
+import org.jspecify.annotations.Nullable;
 import reactor.core.publisher.Mono;
 import reactor.core.scheduler.Scheduler;
 
@@ -36,12 +37,18 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
   private final MigrationRun.EventSink events;
   private final LongSupplier bytesWritten;
   private final LongSupplier clock;
+  private final OutgoingControl controller;
   private final Scheduler thread;
 
   private final ConvergenceMeter meter;
   private final ConvergenceControl control;
   private final GuestThrottle throttle;
 
+  /** What was counted when a pause ended, before anything more was sent. */
+  private record PauseEnd(ConvergenceMeter.Counters counters, long nanos) {}
+
+  private @Nullable PauseEnd pauseEnd;
+  private long idleNanos;
   private volatile Heard heard = new Heard(0, 0, 0);
   private volatile long beganNanos;
   private volatile boolean watching;
@@ -57,6 +64,7 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
       MigrationRun.EventSink events,
       LongSupplier bytesWritten,
       LongSupplier clock,
+      OutgoingControl controller,
       Scheduler thread,
       Scheduler timer) {
     this.tracker = tracker;
@@ -65,14 +73,21 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
     this.events = events;
     this.bytesWritten = bytesWritten;
     this.clock = clock;
+    this.controller = controller;
     this.thread = thread;
     this.meter = new ConvergenceMeter(spec.memory().layout().largestPageSizeBytes());
     this.control = new ConvergenceControl(spec.policy(), spec.limits());
     this.throttle = new GuestThrottle(spec.guest(), timer, spec.peerTimeout(), this);
   }
 
-  private long now() {
+  private long realNow() {
     return clock.getAsLong();
+  }
+
+  /** The time that figures and limits know, which stands still while the migration is paused. */
+  long now() {
+    long now = clock.getAsLong();
+    return now - controller.pausedNanos(now);
   }
 
   /** The first round begins. */
@@ -82,7 +97,7 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
     collectedNanos = beganNanos;
     meter.began(beganNanos);
     statistics.collectedFirst();
-    statistics.firstRound(beganNanos);
+    statistics.firstRound(realNow());
   }
 
   void roundBegan(OutgoingRound round) {
@@ -114,22 +129,48 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
   }
 
   /** The destination has acknowledged a round: it has all that was sent. */
-  void roundAcknowledged(OutgoingRound round, long nowNanos) {
+  void roundAcknowledged(long answerNanos, long nowNanos) {
     heard(statistics.kinds().total(), bytesWritten.getAsLong());
-    meter.roundAcknowledged(counters(), nowNanos - round.endedNanos, nowNanos);
+    learnPause();
+    meter.roundAcknowledged(counters(), answerNanos, nowNanos);
     rounds++;
+  }
+
+  /**
+   * The migration is about to go on after a pause; the clock still shows when that began. From any
+   * thread: what is found out here, the meter learns on its own.
+   */
+  void resuming() {
+    synchronized (this) {
+      pauseEnd = new PauseEnd(counters(), now());
+    }
+  }
+
+  private void learnPause() {
+    PauseEnd end;
+    synchronized (this) {
+      end = pauseEnd;
+      pauseEnd = null;
+    }
+    long idle = controller.pausedNanos(realNow());
+    if (end != null) {
+      meter.idled(end.counters, idle - idleNanos, end.nanos);
+      idleNanos = idle;
+    }
   }
 
   /** Collects the dirty pages between two rounds. */
   Mono<Void> collect() {
     return Mono.defer(
         () -> {
+          learnPause();
           long before = now();
+          long real = realNow();
           return CollectionInSlices.of(tracker, ledger, thread)
               .doOnNext(
                   found -> {
                     collected(found.pages(), before);
-                    statistics.collected(ledger.dirty().bytes(), found.pages(), before);
+                    statistics.collected(ledger.dirty().bytes(), found.pages(), real);
                   })
               .then();
         });
@@ -142,22 +183,34 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
     meter.collected(found, ledger.dirty().cardinality(), collectingNanos, now);
   }
 
-  /** A round has ended, and the dirty pages were collected. {@return what to do} */
-  ConvergenceControl.Outcome roundEnded() {
-    return decide();
+  /**
+   * A round has ended, and the dirty pages were collected. {@return what to do; null if the guest
+   * were to be paused, but the migration is paused by now}
+   */
+  ConvergenceControl.@Nullable Outcome roundEnded() {
+    ConvergenceControl.Outcome outcome = decided();
+    return outcome.action() == ConvergenceControl.Action.SWITCH_OVER && !controller.switchOver()
+        ? null
+        : done(outcome);
   }
 
   /** Some time has passed, and a round is under way or not. {@return what to do} */
   Mono<ConvergenceControl.Outcome> period() {
     return Mono.defer(
         () -> {
-          if (!watching) {
+          if (!decides()) {
             return Mono.just(nothing());
           }
+          learnPause();
           // In this order: what was acknowledged belongs to the period that the collection may end.
           meter.observe(counters(), heard.nanos, now());
-          return collectWithin().then(Mono.fromSupplier(() -> watching ? decide() : nothing()));
+          return collectWithin()
+              .then(Mono.fromSupplier(() -> decides() ? done(decided()) : nothing()));
         });
+  }
+
+  private boolean decides() {
+    return watching && !controller.isPaused();
   }
 
   private static ConvergenceControl.Outcome nothing() {
@@ -173,12 +226,14 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
   }
 
   private Mono<Void> collectNow() {
+    learnPause();
     long now = now();
+    long real = realNow();
     return CollectionInSlices.of(tracker, ledger, thread)
         .doOnNext(
             found -> {
               collected(found.pages(), now);
-              statistics.collectedWithin(found.bytes(), found.pages(), now);
+              statistics.collectedWithin(found.bytes(), found.pages(), real);
             })
         .then();
   }
@@ -194,27 +249,37 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
   }
 
   /**
-   * Collects, and says what is pending. On the scanning thread.
+   * Collects, and says what is pending. On the scanning thread. What is found while the migration
+   * is paused would look like the doing of a moment, for the clock stands still: then nothing is
+   * collected.
    *
    * @param inRound whether pages are being read; then a tracker that compares is not asked
    */
   Mono<Pending> exact(boolean inRound) {
     return Mono.defer(
         () ->
-            inRound && !tracker.collectsWithinRounds()
+            controller.isPaused() || inRound && !tracker.collectsWithinRounds()
                 ? Mono.just(pending(false))
                 : collectNow().then(Mono.fromSupplier(() -> pending(true))));
   }
 
-  private ConvergenceControl.Outcome decide() {
+  private ConvergenceControl.Outcome decided() {
+    long now = now();
+    control
+        .give(controller.parameters().downtimeLimit(), Duration.ofNanos(now - beganNanos))
+        .forEach(this::tell);
     ConvergenceFigures figures =
         meter.figures(
             control.downtimeLimit(),
             new ConvergenceFigures.Throttle(throttle.percent(), throttle.possible()),
-            now());
+            now);
     statistics.expected(figures.downtime().expected());
     ConvergenceControl.Outcome outcome = control.decide(figures);
     statistics.downtimeLimit(control.downtimeLimit());
+    return outcome;
+  }
+
+  private ConvergenceControl.Outcome done(ConvergenceControl.Outcome outcome) {
     outcome.steps().forEach(this::tell);
     if (outcome.throttlePercent() >= 0) {
       throttle.set(outcome.throttlePercent());

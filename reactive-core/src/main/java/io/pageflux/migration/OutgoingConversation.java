@@ -4,6 +4,7 @@ import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
 import io.pageflux.channel.MigrationText;
 import io.pageflux.channel.WireChannel;
+import io.pageflux.codec.XbzrleEncoder;
 import io.pageflux.convergence.ConvergenceControl;
 import io.pageflux.convergence.ConvergenceMeter;
 import io.pageflux.memory.MemoryPages;
@@ -45,6 +46,7 @@ final class OutgoingConversation {
   private final DirtyLedger ledger;
   private final OutgoingPages pages;
   private final OutgoingConvergence convergence;
+  private final OutgoingControl control;
   private final UUID session = UUID.randomUUID();
 
   private final Sinks.One<MigrationInfo> outcome = Sinks.one();
@@ -78,8 +80,11 @@ final class OutgoingConversation {
     this.statistics = migration.statistics;
     this.resources = resources;
     this.ledger = new DirtyLedger(spec.memory().layout());
+    this.control = migration.control;
     this.placing = new Placing(spec, resources, statistics, migration.timer, this::end);
-    this.pages = new OutgoingPages(spec, resources, statistics, placing);
+    this.pages =
+        new OutgoingPages(
+            resources, statistics, placing, migration.controlled ? control : null, migration.timer);
     this.hooks = new HookCalls(spec.lifecycle().hooks(), spec.peerTimeout(), migration.timer);
     this.channel = new WireChannel(connection, spec.peerTimeout(), migration.timer, this::end);
     this.guest =
@@ -93,6 +98,7 @@ final class OutgoingConversation {
             events,
             this::position,
             this::now,
+            control,
             resources.scanThread,
             migration.timer);
   }
@@ -186,20 +192,27 @@ final class OutgoingConversation {
     outcome.tryEmitError(reason);
   }
 
-  private MigrationInfo info() {
+  MigrationInfo info() {
     statistics.transferred(position());
-    return statistics.info(
-        now(), () -> resources.encoder == null ? null : resources.encoder.counters());
+    return statistics.info(now(), resources::counters);
+  }
+
+  /** The migration is being paused, or about to go on. From any thread. */
+  void pausing(boolean paused) {
+    if (!paused) {
+      convergence.resuming();
+    }
   }
 
   private Flux<TransportBuffer> limitBandwidth(Flux<TransportBuffer> buffers) {
-    return spec.maxBandwidth() == 0
+    return spec.maxBandwidth() == 0 && !migration.controlled
         ? buffers
         : buffers.transform(
             BandwidthLimit.of(
                 buffer -> buffer.bytes().remaining() + placing.takeUnpaidBytes(),
-                spec::maxBandwidth,
-                migration.timer));
+                control::bandwidth,
+                migration.timer,
+                control.bandwidthChanges()));
   }
 
   /** What the peer said. */
@@ -271,8 +284,10 @@ final class OutgoingConversation {
 
   private WireRecord.Hello hello() {
     long features =
-        (spec.xbzrle() == null ? 0 : Feature.XBZRLE.mask())
-            | (spec.compression() == null ? 0 : Feature.ZSTD.mask())
+        (migration.controlled
+                ? Feature.migration() // what is not used yet may be switched on
+                : (spec.xbzrle() == null ? 0 : Feature.XBZRLE.mask())
+                    | (spec.compression() == null ? 0 : Feature.ZSTD.mask()))
             | (spec.lifecycle().pageSaver() == null ? 0 : Feature.SHARED_MEMORY.mask());
     return new WireRecord.Hello(
         WireLimits.VERSION, WireLimits.VERSION, features, 0, session, 0, 1, WireLimits.SOFTWARE);
@@ -306,6 +321,7 @@ final class OutgoingConversation {
     placing.begin(offered);
     convergence.began();
     migration.status(MigrationStatus.ACTIVE);
+    control.roundsBegin(features);
     return Flux.defer(() -> round(false))
         .repeat(() -> decision().action() == ConvergenceControl.Action.GO_ON);
   }
@@ -319,14 +335,16 @@ final class OutgoingConversation {
   }
 
   private Flux<WireRecord> round(boolean last) {
+    MigrationParameters parameters = parameters(last);
     MemoryPages dirty = ledger.beginRound();
     OutgoingRound begun =
         new OutgoingRound(
-            ++rounds, last, dirty.cardinality(), now(), statistics.kinds(), position());
+            ++rounds, last, dirty.cardinality(), convergence.now(), statistics.kinds(), position());
     round = begun;
     convergence.roundBegan(begun);
-    if (resources.encoder != null) {
-      resources.encoder.beginRound(begun.number, begun.number == 1, last);
+    XbzrleEncoder encoder = resources.encoder;
+    if (encoder != null) {
+      encoder.beginRound(begun.number, begun.number == 1, last);
     }
     events.emit(new MigrationEvent.RoundStarted(begun.number, last, begun.dirtyPages));
     return Flux.concat(
@@ -336,7 +354,7 @@ final class OutgoingConversation {
             .thenMany(Flux.empty()),
         Flux.just(new WireRecord.RoundBegin(begun.number, last, begun.dirtyPages)),
         pages
-            .of(dirty, features)
+            .of(dirty, features, parameters.compression())
             .<WireRecord>map(WireRecord.Pages::new)
             .doOnComplete(() -> begun.reading = false),
         placing.flush().thenMany(Flux.empty()),
@@ -344,6 +362,24 @@ final class OutgoingConversation {
         awaiting(
             begun.acknowledged.asMono().doOnNext(n -> checkAck(begun, n)),
             Flux.defer(() -> acknowledged(begun))));
+  }
+
+  /**
+   * What holds for the round that begins. All pages of the round before have been acknowledged, so
+   * nothing is on its way that was made by other means.
+   */
+  private MigrationParameters parameters(boolean last) {
+    MigrationParameters set = control.parameters();
+    if (set.compression() != null) {
+      statistics.compressing();
+    }
+    if (!last) { // a new cache would only take time then
+      String refused = resources.cache(set.xbzrle());
+      if (!refused.isEmpty()) {
+        control.keepXbzrle(resources.xbzrle(), "the cache stays as it is: " + refused);
+      }
+    }
+    return set;
   }
 
   private WireRecord roundEnd(OutgoingRound begun) {
@@ -365,26 +401,43 @@ final class OutgoingConversation {
   }
 
   private Flux<WireRecord> acknowledged(OutgoingRound begun) {
-    long now = now();
+    long now = convergence.now();
     ledger.acknowledge();
     Kinds sent = statistics.kinds().minus(begun.kindsBefore);
     RoundReport report = begun.report(sent, position(), now);
     statistics.round(report);
-    convergence.roundAcknowledged(begun, now);
-    if (resources.encoder != null) {
-      resources.encoder.endPeriod(begun.dirtyPages);
+    convergence.roundAcknowledged(now() - begun.endedNanos, now);
+    XbzrleEncoder encoder = resources.encoder;
+    if (encoder != null) {
+      encoder.endPeriod(begun.dirtyPages);
     }
     events.emit(new MigrationEvent.RoundCompleted(report));
-    Mono<Void> next =
-        begun.last
-            ? Mono.empty()
-            : Mono.defer(convergence::collect)
-                .then(Mono.fromRunnable(() -> decision = requireNoAbort(convergence.roundEnded())));
+    Mono<Void> next = begun.last ? Mono.empty() : Mono.defer(this::decide);
     return (hooks.none() ? next : awaiting(hooks.after(report), next)).thenMany(Flux.empty());
   }
 
   private Mono<Void> awaiting(Mono<Void> hook, Mono<Void> next) {
     return hook.publishOn(resources.scanThread).then(next);
+  }
+
+  /** Decides when the migration is not paused: what it goes by would be old otherwise. */
+  private Mono<Void> decide() {
+    return control.isPaused()
+        ? decideAfterPause()
+        : convergence.collect().then(Mono.defer(this::decideByWhatWasCollected));
+  }
+
+  private Mono<Void> decideByWhatWasCollected() {
+    ConvergenceControl.Outcome made = convergence.roundEnded();
+    if (made == null) {
+      return decideAfterPause();
+    }
+    decision = requireNoAbort(made);
+    return Mono.empty();
+  }
+
+  private Mono<Void> decideAfterPause() {
+    return control.passed().publishOn(resources.scanThread).then(Mono.defer(this::decide));
   }
 
   private static ConvergenceControl.Outcome requireNoAbort(ConvergenceControl.Outcome made) {
@@ -471,6 +524,7 @@ final class OutgoingConversation {
     watches.dispose();
     statistics.transferred(position());
     convergence.stop();
+    control.hurry();
     return Mono.defer(this::keepGuest)
         .then(Mono.defer(this::liftThrottle))
         .doOnSuccess(nothing -> events.emit(new MigrationEvent.Progress(info())))

@@ -83,8 +83,8 @@ public final class OutgoingMigration {
    * Collects the dirty pages, and says what has yet to be read and sent: QEMU's {@code
    * state_pending_exact}. It is done on the migration's thread, between two batches, in slices;
    * what it finds is sent as if the migration had found it itself. A tracker that compares is not
-   * asked while pages are being read, for it would report those that are still to be read: then the
-   * answer is the estimate, and says so.
+   * asked while pages are being read, for it would report those that are still to be read, and none
+   * is while the migration is paused: then the answer is the estimate, and says so.
    *
    * @return in error, with an {@code IllegalStateException}, if no round has begun, the guest was
    *     handed over, or no migration is under way
@@ -108,6 +108,25 @@ public final class OutgoingMigration {
                     + MigrationStatus.PRE_SWITCHOVER.qemuName());
           }
         });
+  }
+
+  /**
+   * Migrates, and tells of it, under somebody's control. Both XBZRLE and zstd are agreed on with
+   * the destination then, so that they can be switched on later. Otherwise as {@link #events()}.
+   *
+   * @param control for one migration at a time: a subscription fails while it has another one
+   */
+  public Flux<MigrationEvent> events(OutgoingControl control) {
+    return events(Mono.never(), control);
+  }
+
+  /** As {@link #events(OutgoingControl)}, until somebody asks for it to stop by either means. */
+  public Flux<MigrationEvent> events(Mono<?> stop, OutgoingControl control) {
+    Objects.requireNonNull(stop, "stop");
+    Objects.requireNonNull(control, "control");
+    return MigrationRun.events(
+        stop,
+        (events, stopped) -> new OutgoingSession(spec, stopped, events, running, control).run());
   }
 
   /** Migrates. {@return the migration as it was at its end} Otherwise as {@link #events()}. */

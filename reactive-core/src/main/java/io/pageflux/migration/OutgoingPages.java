@@ -1,25 +1,36 @@
 package io.pageflux.migration;
 
+import io.pageflux.codec.XbzrleEncoder;
 import io.pageflux.memory.MemoryPages;
 import io.pageflux.operator.PageOperators;
 import io.pageflux.page.PageBatch;
 import io.pageflux.wire.Feature;
+import org.jspecify.annotations.Nullable;
 import reactor.core.publisher.Flux;
+import reactor.core.publisher.Mono;
+import reactor.core.scheduler.Scheduler;
 
 /** The way of a round's pages from memory to the wire: read, zero test, deltas, compression. */
 final class OutgoingPages {
 
-  private final OutgoingSpec spec;
   private final OutgoingResources resources;
   private final OutgoingStatistics statistics;
   private final Placing placing;
+  private final @Nullable OutgoingControl control;
+  private final Scheduler timer;
 
+  /**
+   * @param control who may pause the migration; null if nobody may
+   * @param timer whose threads go on after a pause
+   */
   OutgoingPages(
-      OutgoingSpec spec,
       OutgoingResources resources,
       OutgoingStatistics statistics,
-      Placing placing) {
-    this.spec = spec;
+      Placing placing,
+      @Nullable OutgoingControl control,
+      Scheduler timer) {
+    this.control = control;
+    this.timer = timer;
     this.resources = resources;
     this.statistics = statistics;
     this.placing = placing;
@@ -29,8 +40,10 @@ final class OutgoingPages {
    * The batches of a round, with what both sides can do.
    *
    * @param features what was agreed on
+   * @param compression how contents are compressed in this round
    */
-  Flux<PageBatch> of(MemoryPages pages, long features) {
+  Flux<PageBatch> of(MemoryPages pages, long features, @Nullable CompressionSpec compression) {
+    XbzrleEncoder encoder = resources.encoder;
     Flux<PageBatch> batches =
         resources
             .scanner
@@ -41,19 +54,32 @@ final class OutgoingPages {
     if (resources.saver != null) {
       batches = batches.transform(placing.through());
     }
-    if (resources.encoder != null && Feature.XBZRLE.in(features)) {
-      batches = batches.transform(PageOperators.xbzrleEncode(resources.encoder));
+    if (encoder != null && Feature.XBZRLE.in(features)) {
+      batches = batches.transform(PageOperators.xbzrleEncode(encoder));
     }
     // Between the zero test and here nothing is queued, so what was read and does not come by is
     // known to be unchanged at any time.
     batches = batches.doOnNext(statistics::changed);
-    CompressionSpec compression = spec.compression();
     if (compression != null && resources.compressThreads != null && Feature.ZSTD.in(features)) {
       batches =
           batches.transform(
               PageOperators.zstdCompress(
                   compression.level(), compression.workers(), resources.compressThreads));
     }
-    return batches.doOnNext(statistics::batch);
+    return pausable(batches).doOnNext(statistics::batch);
+  }
+
+  /** Keeps the next batch back, and none itself, while the migration is paused. */
+  private Flux<PageBatch> pausable(Flux<PageBatch> batches) {
+    OutgoingControl asked = control;
+    return asked == null
+        ? batches
+        : batches.concatMap(
+            batch ->
+                asked.isPaused()
+                    ? Mono.just(batch)
+                        .concatWith(asked.passed().publishOn(timer).then(Mono.empty()))
+                    : Mono.just(batch),
+            0);
   }
 }

@@ -1,12 +1,16 @@
 package io.pageflux.migration;
 
 import io.pageflux.MigrationException;
+import io.pageflux.channel.MigrationText;
+import io.pageflux.codec.XbzrleCounters;
 import io.pageflux.codec.XbzrleEncoder;
 import io.pageflux.codec.XbzrleSpec;
 import io.pageflux.dirty.DirtyTracker;
+import io.pageflux.memory.RamLayout;
 import io.pageflux.operator.PageScanner;
 import io.pageflux.page.SlabPool;
 import java.time.Duration;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 import reactor.core.publisher.Mono;
 import reactor.core.scheduler.Scheduler;
@@ -18,12 +22,20 @@ final class OutgoingResources {
   /** How long a transport may take to let go of the batches that it was sending. */
   private static final Duration RELEASE_TIMEOUT = Duration.ofSeconds(10);
 
+  /** How long a thread that compresses may have nothing to do, if their number may change. */
+  private static final int IDLE_SECONDS = 10;
+
   final Scheduler scanThread;
   final @Nullable Scheduler compressThreads;
   final SlabPool pool;
   final DirtyTracker tracker;
-  final @Nullable XbzrleEncoder encoder;
   final PageScanner scanner;
+
+  // Changed between rounds on the scanning thread only; asked for counters by any.
+  volatile @Nullable XbzrleEncoder encoder;
+  private @Nullable XbzrleSpec xbzrle;
+  private final RamLayout layout;
+  private volatile @Nullable XbzrleCounters countersBefore;
 
   /** Made when the destination has made an offer. */
   volatile @Nullable PageSaver saver;
@@ -34,17 +46,24 @@ final class OutgoingResources {
       SlabPool pool,
       DirtyTracker tracker,
       @Nullable XbzrleEncoder encoder,
+      OutgoingSpec spec,
       PageScanner scanner) {
     this.scanThread = scanThread;
     this.compressThreads = compressThreads;
     this.pool = pool;
     this.tracker = tracker;
     this.encoder = encoder;
+    this.xbzrle = spec.xbzrle();
+    this.layout = spec.memory().layout();
     this.scanner = scanner;
   }
 
-  /** Takes everything, or, if a part of it is not to be had, nothing. */
-  static OutgoingResources open(OutgoingSpec spec) {
+  /**
+   * Takes everything, or, if a part of it is not to be had, nothing.
+   *
+   * @param controlled whether compression may change: then threads for it come and go
+   */
+  static OutgoingResources open(OutgoingSpec spec, boolean controlled) {
     DirtyTracker tracker = spec.tracker().apply(spec.memory());
     SlabPool pool = null;
     XbzrleEncoder encoder = null;
@@ -66,15 +85,23 @@ final class OutgoingResources {
     Scheduler scanThread = Schedulers.newSingle(OutgoingResources::scanThread);
     CompressionSpec compression = spec.compression();
     Scheduler compressThreads =
-        compression == null
-            ? null
-            : Schedulers.newParallel("pageflux-compress", compression.workers(), true);
+        controlled
+            ? Schedulers.newBoundedElastic(
+                CompressionSpec.MAX_WORKERS,
+                Integer.MAX_VALUE,
+                "pageflux-compress",
+                IDLE_SECONDS,
+                true)
+            : compression == null
+                ? null
+                : Schedulers.newParallel("pageflux-compress", compression.workers(), true);
     return new OutgoingResources(
         scanThread,
         compressThreads,
         pool,
         tracker,
         encoder,
+        spec,
         new PageScanner(spec.memory(), tracker, pool, scanThread));
   }
 
@@ -83,6 +110,55 @@ final class OutgoingResources {
     Thread thread = new Thread(work, "pageflux-scan");
     thread.setDaemon(true);
     return thread;
+  }
+
+  /**
+   * Has another delta cache, or none. On the scanning thread, between two rounds. A new one is
+   * empty, for what the old one held cannot be told from what the destination has by its size.
+   *
+   * @return why it could not be had, and nothing has changed; empty if it could
+   */
+  String cache(@Nullable XbzrleSpec wanted) {
+    if (Objects.equals(wanted, xbzrle)) {
+      return "";
+    }
+    XbzrleEncoder old = encoder;
+    XbzrleEncoder made;
+    try {
+      made = wanted == null ? null : new XbzrleEncoder(layout, wanted);
+    } catch (RuntimeException | OutOfMemoryError e) {
+      return MigrationText.of(e);
+    }
+    countersBefore = counters();
+    encoder = made;
+    xbzrle = wanted;
+    if (old != null) {
+      old.close();
+    }
+    return "";
+  }
+
+  /** {@return the delta cache's spec as it is} */
+  @Nullable XbzrleSpec xbzrle() {
+    return xbzrle;
+  }
+
+  /** {@return what deltas did so far, with all caches; null if there was none} */
+  @Nullable XbzrleCounters counters() {
+    XbzrleCounters before = countersBefore;
+    XbzrleEncoder now = encoder;
+    if (now == null || before == null) {
+      return now == null ? before : now.counters();
+    }
+    XbzrleCounters counted = now.counters();
+    return new XbzrleCounters(
+        counted.cacheSizeBytes(),
+        before.bytes() + counted.bytes(),
+        before.pages() + counted.pages(),
+        before.cacheMiss() + counted.cacheMiss(),
+        counted.cacheMissRate(),
+        counted.encodingRate(),
+        before.overflow() + counted.overflow());
   }
 
   private static void giveBack(DirtyTracker tracker, @Nullable SlabPool pool) {
@@ -138,8 +214,9 @@ final class OutgoingResources {
         used.close();
       }
     } finally {
-      if (encoder != null) {
-        encoder.close();
+      XbzrleEncoder last = encoder;
+      if (last != null) {
+        last.close();
       }
     }
   }

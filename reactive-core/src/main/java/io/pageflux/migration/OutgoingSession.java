@@ -7,7 +7,9 @@ import io.pageflux.channel.MigrationText;
 import io.pageflux.transport.Connection;
 import io.pageflux.transport.Connector;
 import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
 import reactor.core.publisher.Mono;
+import reactor.core.publisher.Sinks;
 import reactor.core.scheduler.Scheduler;
 import reactor.core.scheduler.Schedulers;
 
@@ -15,35 +17,90 @@ import reactor.core.scheduler.Schedulers;
  * One migration at its source: takes what it needs, connects, has the {@linkplain
  * OutgoingConversation conversation}, and gives everything back.
  */
-final class OutgoingSession {
+final class OutgoingSession implements OutgoingControl.Target {
 
   final OutgoingSpec spec;
   final Mono<Void> stop;
+  final OutgoingControl control;
+
+  /** Whether somebody else has the control, and not only this session. */
+  final boolean controlled;
+
   final MigrationRun.EventSink events;
   final RunningOutgoing running;
   final Scheduler timer = Schedulers.parallel();
 
   final OutgoingStatistics statistics;
+  private final Sinks.Empty<Void> cancelled;
   private final MadeConnection line = new MadeConnection();
   // Where the guest is after a failure, if it does not run here. Written before the error is told.
   private volatile String whereabouts = "";
+  private volatile @Nullable OutgoingConversation conversation;
 
   OutgoingSession(
       OutgoingSpec spec, Mono<Void> stop, MigrationRun.EventSink events, RunningOutgoing running) {
+    this(spec, stop, events, running, null);
+  }
+
+  OutgoingSession(
+      OutgoingSpec spec,
+      Mono<Void> stop,
+      MigrationRun.EventSink events,
+      RunningOutgoing running,
+      @Nullable OutgoingControl control) {
     this.spec = spec;
-    this.stop = stop;
+    this.controlled = control != null;
+    this.control = control == null ? new OutgoingControl() : control;
+    this.cancelled = Sinks.empty();
+    this.stop = Mono.firstWithSignal(stop, cancelled.asMono());
     this.events = events;
     this.running = running;
     this.statistics = new OutgoingStatistics(spec, now());
   }
 
-  long now() {
+  @Override
+  public OutgoingSpec spec() {
+    return spec;
+  }
+
+  @Override
+  public long now() {
     return timer.now(TimeUnit.NANOSECONDS);
   }
 
+  @Override
+  public MigrationInfo info() {
+    OutgoingConversation talking = conversation;
+    return talking == null ? statistics.info(now(), () -> null) : talking.info();
+  }
+
+  @Override
+  public void emit(MigrationEvent event) {
+    events.emit(event);
+  }
+
+  @Override
+  public void pausing(boolean paused) {
+    OutgoingConversation talking = conversation;
+    if (talking != null) {
+      talking.pausing(paused);
+    }
+    status(paused ? MigrationStatus.PAUSED : MigrationStatus.ACTIVE);
+  }
+
   Mono<MigrationInfo> run() {
+    return Mono.using(
+        () -> control.begin(this).subscribe(v -> {}, e -> {}, cancelled::tryEmitEmpty),
+        watch -> migrate(),
+        watch -> {
+          watch.dispose();
+          control.ended();
+        });
+  }
+
+  private Mono<MigrationInfo> migrate() {
     return Mono.usingWhen(
-            Mono.fromCallable(() -> OutgoingResources.open(spec))
+            Mono.fromCallable(() -> OutgoingResources.open(spec, controlled))
                 .subscribeOn(Schedulers.boundedElastic()),
             this::migrate,
             OutgoingResources::close)
@@ -91,11 +148,17 @@ final class OutgoingSession {
     return connecting.flatMap(
         connection ->
             Mono.usingWhen(
-                Mono.fromSupplier(() -> new OutgoingConversation(this, connection, resources)),
+                Mono.fromSupplier(() -> conversation(connection, resources)),
                 OutgoingConversation::lead,
                 OutgoingConversation::finish,
                 OutgoingConversation::fail,
                 conversation -> conversation.fail(MigrationRun.cancelled())));
+  }
+
+  private OutgoingConversation conversation(Connection connection, OutgoingResources resources) {
+    OutgoingConversation made = new OutgoingConversation(this, connection, resources);
+    conversation = made;
+    return made;
   }
 
   /** Adds to what a failure says where the guest is. Before the failure is told. */

@@ -21,7 +21,7 @@ final class OutgoingStatistics {
 
   private final long totalBytes;
   private final int pageSizeBytes;
-  private final boolean compressing;
+  private boolean compressing;
   private final long beganNanos;
 
   private MigrationStatus status = MigrationStatus.SETUP;
@@ -73,6 +73,11 @@ final class OutgoingStatistics {
     this.windowNanos = nowNanos;
     this.dirtyBytes = totalBytes;
     this.downtimeLimit = spec.limits().downtimeLimit();
+  }
+
+  /** Somebody has switched compression on. */
+  synchronized void compressing() {
+    compressing = true;
   }
 
   synchronized void status(MigrationStatus newStatus) {

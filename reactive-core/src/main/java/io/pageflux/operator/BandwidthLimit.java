@@ -46,20 +46,35 @@ public final class BandwidthLimit {
    */
   public static <T> Function<Flux<T>, Flux<T>> of(
       ToLongFunction<? super T> bytes, LongSupplier bytesPerSecond, Scheduler clock) {
+    return of(bytes, bytesPerSecond, clock, Flux.never());
+  }
+
+  /**
+   * {@return the operator, which acts on a change of the limit while an element is kept back: what
+   * it still owes, it owes at the new rate}
+   *
+   * @param bytes the size of an element
+   * @param bytesPerSecond the limit; 0 for none
+   * @param clock what tells the time and requests late elements
+   * @param changes emits after each change of the limit; hot, and subscribed to while an element is
+   *     kept back
+   */
+  public static <T> Function<Flux<T>, Flux<T>> of(
+      ToLongFunction<? super T> bytes,
+      LongSupplier bytesPerSecond,
+      Scheduler clock,
+      Flux<?> changes) {
     return source ->
         Flux.defer(
             () -> {
-              Account account = new Account(clock);
+              Account account = new Account(clock, bytesPerSecond, changes);
               return source.concatMap(
                   element -> {
                     // Before it is passed on: its owner may release it.
                     long size = bytes.applyAsLong(element);
-                    long waitNanos = account.charge(size, bytesPerSecond.getAsLong());
-                    return waitNanos == 0
+                    return account.charge(size) == 0
                         ? Mono.just(element)
-                        : Mono.just(element)
-                            .concatWith(
-                                Mono.delay(Duration.ofNanos(waitNanos), clock).then(Mono.empty()));
+                        : Mono.just(element).concatWith(account.paid().then(Mono.empty()));
                   },
                   0);
             });
@@ -69,22 +84,68 @@ public final class BandwidthLimit {
   private static final class Account {
 
     private final Scheduler clock;
+    private final LongSupplier limit;
+    private final Flux<?> changes;
+    private long bytesPerSecond;
     private long dueNanos;
 
-    Account(Scheduler clock) {
+    Account(Scheduler clock, LongSupplier limit, Flux<?> changes) {
       this.clock = clock;
-      this.dueNanos = clock.now(TimeUnit.NANOSECONDS);
+      this.limit = limit;
+      this.changes = changes;
+      this.dueNanos = now();
+    }
+
+    private long now() {
+      return clock.now(TimeUnit.NANOSECONDS);
     }
 
     /** {@return how long the next element is to wait} */
-    long charge(long bytes, long bytesPerSecond) {
+    long charge(long bytes) {
+      bytesPerSecond = limit.getAsLong();
       if (bytesPerSecond <= 0) {
         return 0;
       }
-      long now = clock.now(TimeUnit.NANOSECONDS);
-      dueNanos = Math.max(dueNanos, now - PATIENCE_NANOS) + (long) (bytes * 1e9 / bytesPerSecond);
-      long debt = dueNanos - now;
+      dueNanos = Math.max(dueNanos, now() - PATIENCE_NANOS) + (long) (bytes * 1e9 / bytesPerSecond);
+      return debtNanos();
+    }
+
+    private long debtNanos() {
+      long debt = dueNanos - now();
       return debt > PATIENCE_NANOS ? debt : 0;
+    }
+
+    /** Completes when the debt is paid, on the clock's thread if that is not now. */
+    Mono<Void> paid() {
+      return Mono.defer(
+          () -> {
+            convert();
+            long debt = debtNanos();
+            return debt == 0
+                ? Mono.empty()
+                : Mono.firstWithSignal(
+                        changes.next().map(change -> true),
+                        // Subscribed to after the changes, so that none is missed in between.
+                        Mono.defer(
+                            () ->
+                                limit.getAsLong() == bytesPerSecond
+                                    ? Mono.delay(Duration.ofNanos(debt), clock).map(t -> true)
+                                    : Mono.just(true)))
+                    .publishOn(clock)
+                    .then(Mono.defer(this::paid));
+          });
+    }
+
+    /** Has what is owed at another rate owed at the one that holds now. */
+    private void convert() {
+      long rate = limit.getAsLong();
+      if (rate == bytesPerSecond) {
+        return;
+      }
+      long now = now();
+      dueNanos =
+          rate <= 0 ? now : now + (long) ((dueNanos - now) * ((double) bytesPerSecond / rate));
+      bytesPerSecond = rate;
     }
   }
 }

@@ -1,5 +1,6 @@
 package io.pageflux.page;
 
+import io.pageflux.internal.Linux;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
@@ -46,6 +47,43 @@ public final class SlabPool implements AutoCloseable {
    * @param geometry what batch a slab must hold
    */
   public SlabPool(int slabs, BatchGeometry geometry) {
+    this(slabs, geometry, (arena, index) -> arena.allocate(geometry.slabBytes(), 4096));
+  }
+
+  /**
+   * {@return a pool whose slabs are one mapping} It does not count against {@code
+   * MaxDirectMemorySize}, and all of it has been written once: whoever fills a slab waits for no
+   * page fault.
+   *
+   * @param slabs how many, at least 1
+   * @param geometry what batch a slab must hold
+   */
+  public static SlabPool mapped(int slabs, BatchGeometry geometry) {
+    long slabBytes = geometry.slabBytes();
+    return new SlabPool(
+        slabs,
+        geometry,
+        new SlabMaker() {
+          private @Nullable MemorySegment mapping;
+
+          @Override
+          public MemorySegment make(Arena arena, int index) {
+            MemorySegment all = mapping;
+            if (all == null) {
+              all = Linux.mapAnonymous(slabs * slabBytes, arena);
+              mapping = all;
+            }
+            return all.asSlice(index * slabBytes, slabBytes).fill((byte) 0);
+          }
+        });
+  }
+
+  @FunctionalInterface
+  private interface SlabMaker {
+    MemorySegment make(Arena arena, int index);
+  }
+
+  private SlabPool(int slabs, BatchGeometry geometry, SlabMaker maker) {
     if (slabs < 1) {
       throw new IllegalArgumentException("slabs > 0 required but it was " + slabs);
     }
@@ -54,7 +92,7 @@ public final class SlabPool implements AutoCloseable {
     this.free = new ArrayDeque<>(slabs);
     try {
       for (int i = 0; i < slabs; i++) {
-        MemorySegment segment = arena.allocate(geometry.slabBytes(), 4096);
+        MemorySegment segment = maker.make(arena, i);
         free.add(new Slab(segment, segment.asByteBuffer()));
       }
     } catch (RuntimeException | Error e) {

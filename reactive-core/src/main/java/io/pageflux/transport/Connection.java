@@ -1,5 +1,6 @@
 package io.pageflux.transport;
 
+import java.util.OptionalLong;
 import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
 
@@ -51,6 +52,17 @@ public interface Connection {
    * connection breaks. If the peer closes it, the flux completes.
    */
   Flux<TransportBuffer> receive();
+
+  /**
+   * {@return for how many nanoseconds, since the connection was made, the link has been busy with
+   * what was sent: there was something that the peer's system had not confirmed, and it was not the
+   * peer that took no more; empty if the system does not say, or there is no connection any more}
+   *
+   * <p>It goes in coarse steps, some milliseconds each. For any thread.
+   */
+  default OptionalLong sendBusyNanos() {
+    return OptionalLong.empty();
+  }
 
   /** {@return the other side's address, for messages} */
   String peer();

@@ -13,7 +13,9 @@ public enum Feature {
    */
   RELAY(2),
   /** The destination offers memory that the source may write to: pages of kind PLACED. */
-  SHARED_MEMORY(3);
+  SHARED_MEMORY(3),
+  /** Continuous checkpoints: after the device state there may come another round. */
+  CHECKPOINTS(4);
 
   private final int bit;
 

@@ -25,12 +25,17 @@ class XbzrleEncoderTest {
           .build();
   private final RamBlock ram = source.block("ram");
   private final Batches batches = new Batches(BatchGeometry.DEFAULT);
+
+  /** Every migration after the first has the memory of the one before. */
+  private final XbzrleCaches caches = new XbzrleCaches();
+
   private final XbzrleEncoder encoder =
       new XbzrleEncoder(source.layout(), XbzrleSpec.DEFAULT.withCacheBytes(16 * PAGE));
 
   @AfterEach
   void close() {
     encoder.close();
+    caches.close();
     batches.close();
     source.close();
   }
@@ -254,6 +259,18 @@ class XbzrleEncoderTest {
     }
   }
 
+  @Test
+  void nothingIsEncodedByAClosedEncoder() {
+    encoder.beginRound(1, false, false);
+    encoder.close();
+    encoder.close();
+    PageBatch batch = batches.of(source.blocks().getFirst(), 0);
+    assertThatThrownBy(() -> encoder.encode(batch))
+        .isInstanceOf(IllegalStateException.class)
+        .hasMessage("the encoder is closed");
+    batch.release();
+  }
+
   /** Rounds of random writes, with more pages than slots; the guest writes during the rounds. */
   private void migrate(int seed) {
     Random random = new Random(seed);
@@ -264,7 +281,7 @@ class XbzrleEncoderTest {
                 .pageSize(16 << 10)
                 .anonymous("large", 64 << 10)
                 .build();
-        XbzrleEncoder migration = new XbzrleEncoder(source.layout(), spec)) {
+        XbzrleEncoder migration = new XbzrleEncoder(source.layout(), spec, caches)) {
       PageLoader loader = new PageLoader(destination);
       DeltaDecoder decoder = new DeltaDecoder();
       int rounds = 12;

@@ -67,6 +67,27 @@ class ZstdBatchCodecTest {
   }
 
   @Test
+  void theLevelMayChangeBetweenBatches() {
+    int[] stored = new int[3];
+    int[] levels = {1, 9, 1};
+    for (int i = 0; i < levels.length; i++) {
+      compressor.setLevel(levels[i]);
+      assertThat(compressor.level()).isEqualTo(levels[i]);
+      PageBatch batch = batch(16, 0.1, new Random(3));
+      byte[] before = Bytes.array(batch.stored());
+      compressor.compress(batch);
+      stored[i] = batch.storedBytes();
+      decompressor.decompress(batch);
+      assertThat(Bytes.array(batch.stored())).isEqualTo(before);
+      batch.release();
+    }
+    assertThat(stored[1]).isLessThan(stored[0]);
+    assertThat(stored[2]).isEqualTo(stored[0]);
+    assertThatThrownBy(() -> compressor.setLevel(99)).isInstanceOf(IllegalArgumentException.class);
+    assertThat(compressor.level()).isEqualTo(1);
+  }
+
+  @Test
   void contentsThatSaveTooLittleStayAsTheyAre() {
     PageBatch random = batch(8, 1, new Random(1));
     byte[] before = Bytes.array(random.stored());

@@ -86,6 +86,26 @@ class ConvergenceMeterTest {
   }
 
   @Test
+  void aRoundThatTheLinkHeldUpDoesNotSayHowLongPagesTake() {
+    firstRound();
+    meter.collected(1000, 1000, 0, 1000 * MILLI);
+    Counters before = new Counters(1000, 4_096_000, 1000, 4_096_000);
+    meter.roundBegan(1000, before, 1000 * MILLI);
+    // As many bytes a second as in the first round; but its pages became less and less.
+    Counters half = new Counters(1500, 5_120_000, 1500, 5_120_000);
+    meter.observe(half, 1250 * MILLI, 1250 * MILLI);
+    Counters most = new Counters(1750, 5_171_200, 1750, 5_171_200);
+    meter.observe(most, 1263 * MILLI, 1263 * MILLI);
+    Counters all = new Counters(2000, 5_222_400, 2000, 5_222_400);
+    meter.roundAcknowledged(all, 1 * MILLI, 1275 * MILLI);
+    meter.collected(200, 200, 0, 1275 * MILLI);
+    ConvergenceFigures figures = figures(1275);
+    assertThat(figures.rates().wireBytesPerPage()).isEqualTo((2048 + 3 * 204.8) / 4);
+    // The round got done with 3,636 pages in a second: at that rate it would be 55 ms.
+    assertThat(figures.sendingTime().toMillis()).isBetween(31L, 33L);
+  }
+
+  @Test
   void aTinyRoundHardlyChangesARate() {
     firstRound();
     Counters before = new Counters(1000, 4_096_000, 1000, 4_096_000);
@@ -138,5 +158,29 @@ class ConvergenceMeterTest {
     assertThat(stalls.stall(8000 * MILLI).atMinimum()).isFalse();
     stalls.roundEnded(400, 9000 * MILLI);
     assertThat(stalls.stall(9000 * MILLI).rounds()).isZero();
+  }
+
+  @Test
+  void aTimeInWhichNothingWasSentIsNoSlowLinkAndNoFasterGuest() {
+    firstRound();
+    meter.collected(1000, 1000, 0, 1000 * MILLI);
+    Counters before = new Counters(1000, 4_096_000, 1000, 4_096_000);
+    meter.roundBegan(1000, before, 1000 * MILLI);
+    Counters half = new Counters(1500, 6_144_000, 1500, 6_144_000);
+    meter.observe(half, 1500 * MILLI, 1500 * MILLI);
+    double rate = figures(1500).rates().bytesPerSecond();
+    // A minute goes by; what was on its way arrives in it.
+    Counters later = new Counters(1600, 6_553_600, 1600, 6_553_600);
+    meter.idled(later, 60_000 * MILLI, 1500 * MILLI);
+    meter.roundAcknowledged(
+        new Counters(2000, 8_192_000, 2000, 8_192_000), 10 * MILLI, 1900 * MILLI);
+    assertThat(figures(1900).rates().bytesPerSecond()).isBetween(rate * 0.98, rate * 1.05);
+    // The guest dirtied 1,000 pages a second all the time.
+    meter.collected(60_900, 8_000, 0, 1900 * MILLI);
+    assertThat(figures(1900).rates().dirtyPagesPerSecond()).isBetween(990.0, 1010.0);
+    assertThat(figures(1900).stall().rounds()).as("rounds without progress").isZero();
+    meter.roundBegan(8_000, before, 1900 * MILLI);
+    meter.collected(100, 100, 0, 2000 * MILLI);
+    assertThat(figures(2000).period().dirtiedPages()).isEqualTo(1_000);
   }
 }

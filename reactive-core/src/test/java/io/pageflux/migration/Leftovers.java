@@ -9,12 +9,12 @@ import java.nio.file.Path;
 import java.util.stream.Stream;
 
 /** What a migration must not leave behind. */
-final class Leftovers {
+public final class Leftovers {
 
   private Leftovers() {}
 
   /** Waits for threads of migrations to end; fails if one does not. */
-  static void assertNoThreads() {
+  public static void assertNoThreads() {
     for (Thread thread : Thread.getAllStackTraces().keySet()) {
       if (thread.getName().startsWith("pageflux-")) {
         try {

@@ -21,7 +21,7 @@ import reactor.util.concurrent.Queues;
  *
  * <p>It closes when the side under test has nothing more to say, so that nobody waits for it.
  */
-final class ScriptedPeer implements Connection {
+public final class ScriptedPeer implements Connection {
 
   private final BiConsumer<ScriptedPeer, Integer> onRecord;
   private final WireWriter writer = new WireWriter();
@@ -33,15 +33,15 @@ final class ScriptedPeer implements Connection {
   private final Sinks.Empty<Void> closed = Sinks.empty();
   private final ByteArrayOutputStream heard = new ByteArrayOutputStream();
   private int understood;
-  final AtomicInteger unreleased = new AtomicInteger();
+  public final AtomicInteger unreleased = new AtomicInteger();
 
   /** A peer that answers each record of a type that it hears. */
-  ScriptedPeer(BiConsumer<ScriptedPeer, Integer> onRecord) {
+  public ScriptedPeer(BiConsumer<ScriptedPeer, Integer> onRecord) {
     this.onRecord = onRecord;
   }
 
   /** A peer that plays bytes, whatever it hears. */
-  static ScriptedPeer playing(byte[] bytes) {
+  public static ScriptedPeer playing(byte[] bytes) {
     return new ScriptedPeer((peer, type) -> {}).sayBytes(bytes);
   }
 
@@ -49,14 +49,14 @@ final class ScriptedPeer implements Connection {
     return onRecord;
   }
 
-  ScriptedPeer say(WireRecord... records) {
+  public ScriptedPeer say(WireRecord... records) {
     for (WireRecord record : records) {
       sayBytes(WireBytes.bytes(writer.write(record)));
     }
     return this;
   }
 
-  ScriptedPeer sayBytes(byte[] bytes) {
+  public ScriptedPeer sayBytes(byte[] bytes) {
     unreleased.incrementAndGet();
     lines.tryEmitNext(
         new TransportBuffer(ByteBuffer.wrap(bytes.clone()), unreleased::decrementAndGet));
@@ -64,16 +64,16 @@ final class ScriptedPeer implements Connection {
   }
 
   /** Says no more. */
-  ScriptedPeer close() {
+  public ScriptedPeer close() {
     lines.tryEmitComplete();
     return this;
   }
 
-  Connector connector() {
+  public Connector connector() {
     return () -> Mono.just(this);
   }
 
-  Acceptor acceptor() {
+  public Acceptor acceptor() {
     return new Acceptor() {
       @Override
       public Mono<Connection> accept() {
@@ -91,7 +91,7 @@ final class ScriptedPeer implements Connection {
   }
 
   /** The types of the records that were heard. */
-  synchronized List<Integer> heardTypes() {
+  public synchronized List<Integer> heardTypes() {
     return WireBytes.records(heard.toByteArray()).stream().map(WireBytes.Span::type).toList();
   }
 

@@ -10,33 +10,33 @@ import java.util.List;
 import java.util.zip.CRC32C;
 
 /** Streams of records as bytes, without the library's reader: see WIRE-FORMAT.md. */
-final class WireBytes {
+public final class WireBytes {
 
-  static final int PREAMBLE = 8;
-  static final int HEADER = 20;
+  public static final int PREAMBLE = 8;
+  public static final int HEADER = 20;
 
-  static final int HELLO = 1;
-  static final int LAYOUT = 2;
-  static final int READY = 3;
-  static final int ROUND_BEGIN = 4;
-  static final int PAGES = 5;
-  static final int ROUND_END = 6;
-  static final int ROUND_ACK = 7;
-  static final int DEVICE_STATE = 9;
-  static final int END = 10;
-  static final int PREPARED = 11;
-  static final int COMMIT = 12;
-  static final int RUNNING = 13;
-  static final int FAILURE = 14;
-  static final int KEEP_ALIVE = 15;
+  public static final int HELLO = 1;
+  public static final int LAYOUT = 2;
+  public static final int READY = 3;
+  public static final int ROUND_BEGIN = 4;
+  public static final int PAGES = 5;
+  public static final int ROUND_END = 6;
+  public static final int ROUND_ACK = 7;
+  public static final int DEVICE_STATE = 9;
+  public static final int END = 10;
+  public static final int PREPARED = 11;
+  public static final int COMMIT = 12;
+  public static final int RUNNING = 13;
+  public static final int FAILURE = 14;
+  public static final int KEEP_ALIVE = 15;
 
   private WireBytes() {}
 
   /** A record's place in a stream. The first one includes the preamble. */
-  record Span(int type, int from, int to) {}
+  public record Span(int type, int from, int to) {}
 
   /** The complete records of a stream. */
-  static List<Span> records(byte[] stream) {
+  public static List<Span> records(byte[] stream) {
     List<Span> spans = new ArrayList<>();
     ByteBuffer in = ByteBuffer.wrap(stream);
     int from = 0;
@@ -88,7 +88,7 @@ final class WireBytes {
   }
 
   /** The bytes with one bit changed. */
-  static byte[] flipped(byte[] bytes, int index) {
+  public static byte[] flipped(byte[] bytes, int index) {
     byte[] damaged = bytes.clone();
     damaged[index] ^= (byte) (1 << index % 8);
     return damaged;

@@ -7,6 +7,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 import org.junit.jupiter.api.Test;
 import reactor.core.publisher.Flux;
+import reactor.core.publisher.Sinks;
 import reactor.test.StepVerifier;
 import reactor.test.scheduler.VirtualTimeScheduler;
 
@@ -75,6 +76,29 @@ class BandwidthLimitTest {
         .then(() -> rate.set(0))
         .then(() -> clock.advanceTimeBy(Duration.ofSeconds(KIB)))
         .expectNextCount(49)
+        .verifyComplete();
+  }
+
+  @Test
+  void aChangeActsOnWhatIsKeptBack() {
+    VirtualTimeScheduler clock = VirtualTimeScheduler.create();
+    AtomicLong rate = new AtomicLong(1);
+    Sinks.Many<Boolean> changes = Sinks.many().multicast().directBestEffort();
+    StepVerifier.create(
+            Flux.range(0, 50)
+                .transform(BandwidthLimit.of(i -> KIB, rate::get, clock, changes.asFlux())))
+        .expectNext(0)
+        .then(() -> clock.advanceTimeBy(Duration.ofSeconds(24)))
+        .then(() -> rate.set(100)) // 1000 bytes are owed, which are 10 s now
+        .then(() -> changes.tryEmitNext(true))
+        .then(() -> clock.advanceTimeBy(Duration.ofMillis(9_990)))
+        .expectNoEvent(Duration.ZERO)
+        .then(() -> clock.advanceTimeBy(Duration.ofMillis(10)))
+        .expectNext(1)
+        .then(() -> rate.set(0))
+        .then(() -> changes.tryEmitNext(true))
+        .then(() -> clock.advanceTimeBy(Duration.ZERO))
+        .expectNextCount(48)
         .verifyComplete();
   }
 }

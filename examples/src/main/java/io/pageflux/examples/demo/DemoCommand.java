@@ -46,8 +46,14 @@ public final class DemoCommand implements Callable<Integer> {
     report.requireWritable();
     PrintStream people = report.takesStandardOutput() ? console.err() : console.out();
     DemoRun.Result result = new DemoRun(console, options, people).run();
-    DemoReport.print(options, result, people);
-    report.write(DemoReport.json(options, result));
+    CheckpointDemoReport checkpoints = result.checkpoints();
+    if (options.checkpoints().isGiven()) {
+      checkpoints.print(result, people);
+      report.write(checkpoints.json(options, result));
+    } else {
+      DemoReport.print(options, result, people);
+      report.write(DemoReport.json(options, result));
+    }
     if (result.failure() != null) {
       throw DemoRun.failure(result);
     }

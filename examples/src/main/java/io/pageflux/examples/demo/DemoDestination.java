@@ -70,7 +70,8 @@ public final class DemoDestination implements Callable<Integer> {
     Mono.delay(options.runAfter()).takeUntilOther(console.interruption().requests()).block();
   }
 
-  private static boolean verify(ChildTalk talk, KvGuest guest) {
+  /** Verifies a guest, and says what was found. */
+  static boolean verify(ChildTalk talk, KvGuest guest) {
     // Fails if the guest has come upon damage while it ran.
     guest.pause().block();
     KvVerification found = guest.verify();

@@ -116,6 +116,8 @@ final class DemoOptions {
 
   @Mixin private ConvergenceOptions convergence = new ConvergenceOptions();
 
+  @Mixin private CheckpointOptions checkpoints = new CheckpointOptions();
+
   @Option(
       names = "--run-after",
       paramLabel = "DURATION",
@@ -156,6 +158,10 @@ final class DemoOptions {
 
   boolean sharedMemory() {
     return sharedMemory;
+  }
+
+  CheckpointOptions checkpoints() {
+    return checkpoints;
   }
 
   int workers() {
@@ -200,6 +206,10 @@ final class DemoOptions {
       throw usage("--workers must be 1 to 64, but it was " + workers);
     }
     convergence.requireSense();
+    checkpoints.requireSense();
+    if (checkpoints.isGiven() && (sharedMemory || convergence.isGiven())) {
+      throw usage("--checkpoint goes with neither --shared-memory, --auto-converge nor --intent");
+    }
     if (timeout.isZero()) {
       throw usage("--timeout must be more than 0");
     }
@@ -232,6 +242,7 @@ final class DemoOptions {
             "--timeout=" + timeout.toNanos() / 1000 + "us",
             "--on-limit=" + onLimit,
             "--run-after=" + runAfter.toNanos() / 1000 + "us"));
+    arguments.addAll(checkpoints.arguments());
     if (sharedMemory) {
       arguments.add("--shared-memory");
     }

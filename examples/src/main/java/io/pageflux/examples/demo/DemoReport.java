@@ -77,7 +77,7 @@ final class DemoReport {
     }
   }
 
-  private static String verification(JsonNode verified) {
+  static String verification(JsonNode verified) {
     String records = MigrationSummary.grouped(verified.path("records").asLong());
     return verified.path("ok").asBoolean()
         ? "%s records, %s: every one is sound, recent and in its place"

@@ -39,8 +39,10 @@ final class DemoRun {
   private final Map<String, JsonNode> said = new HashMap<>();
   private final List<String> failures = new ArrayList<>();
   private final List<ChildProcess> alive = new ArrayList<>();
+  private final CheckpointDemoReport checkpoints = new CheckpointDemoReport();
   private boolean stopping;
   private boolean interrupted;
+  private boolean killed;
   private long stopDeadline;
 
   /**
@@ -57,10 +59,15 @@ final class DemoRun {
    * What the two processes said last of each kind.
    *
    * @param said messages by kind
+   * @param checkpoints those that were taken, if any were to be
    * @param failure why it did not work; null if it did
    * @param exitCode what to exit with
    */
-  record Result(Map<String, JsonNode> said, @Nullable String failure, int exitCode) {
+  record Result(
+      Map<String, JsonNode> said,
+      CheckpointDemoReport checkpoints,
+      @Nullable String failure,
+      int exitCode) {
     JsonNode message(String event) {
       JsonNode message = said.get(event);
       return message == null ? JsonNodeFactory.instance.objectNode() : message;
@@ -74,7 +81,7 @@ final class DemoRun {
             .requests()
             .subscribe(v -> {}, e -> {}, () -> queue.add(new Happening(null)));
     try {
-      start("destination", "demo-destination", List.of());
+      start("destination", command("destination"), List.of());
       while (!alive.isEmpty()) {
         take();
       }
@@ -126,10 +133,20 @@ final class DemoRun {
     switch (event) {
       case "listening" -> {
         if (!stopping) {
-          start("source", "demo-source", List.of("--connect=" + message.path("address").asText()));
+          start(
+              "source",
+              command("source"),
+              List.of("--connect=" + message.path("address").asText()));
         }
       }
       case "guest" -> people.println(DemoReport.started(options, message, pids()));
+      case "checkpoint" -> {
+        people.println(CheckpointDemoReport.line(message));
+        if (checkpoints.add(message) >= options.checkpoints().count() && !killed) {
+          killed = true;
+          child.close();
+        }
+      }
       case "progress" -> progress.show(message.path("info"), message.path("round").asInt());
       case "failed" -> {
         String failure = "the %s: %s".formatted(child.name(), message.path("message").asText());
@@ -149,6 +166,10 @@ final class DemoRun {
     }
   }
 
+  private String command(String side) {
+    return (options.checkpoints().isGiven() ? "demo-checkpoint-" : "demo-") + side;
+  }
+
   private String pids() {
     List<String> texts = new ArrayList<>();
     alive.forEach(child -> texts.add(child.name() + " is process " + child.pid()));
@@ -159,7 +180,8 @@ final class DemoRun {
     alive.remove(child);
     boolean spoke =
         said.containsKey(child.name() + "-failed")
-            || said.containsKey(child.name().equals("source") ? "completed" : "verified");
+            || said.containsKey(child.name().equals("source") ? "completed" : "verified")
+            || killed && child.name().equals("source");
     if (!spoke) {
       // What the other one reports is a consequence of this.
       failures.addFirst(
@@ -186,7 +208,7 @@ final class DemoRun {
               : failed.path("guest-running").asBoolean()
                   ? ": the guest went on at the source until the demonstration ended"
                   : ": the guest was being handed over";
-      return new Result(said, "interrupted" + guest, ExitCode.INTERRUPTED);
+      return new Result(said, checkpoints, "interrupted" + guest, ExitCode.INTERRUPTED);
     }
     JsonNode verified = said.get("verified");
     if (failures.isEmpty() && verified != null && !verified.path("ok").asBoolean()) {
@@ -196,12 +218,20 @@ final class DemoRun {
                   ? "updates were lost"
                   : verified.path("findings").path(0).asText()));
     }
-    if (failures.isEmpty() && (verified == null || said.get("completed") == null)) {
+    if (failures.isEmpty()
+        && (verified == null || said.get(killed ? "taken-over" : "completed") == null)) {
       failures.add("the processes ended without saying how it went");
     }
+    JsonNode over = said.get("taken-over");
+    if (failures.isEmpty()
+        && killed
+        && over != null
+        && over.path("number").asLong() < checkpoints.newest()) {
+      failures.add("the guest went on from a checkpoint that is older than the newest one");
+    }
     return failures.isEmpty()
-        ? new Result(said, null, ExitCode.OK)
-        : new Result(said, failures.getFirst(), ExitCode.FAILED);
+        ? new Result(said, checkpoints, null, ExitCode.OK)
+        : new Result(said, checkpoints, failures.getFirst(), ExitCode.FAILED);
   }
 
   /** {@return the failure of a result, to be thrown} */

@@ -14,8 +14,10 @@ import io.pageflux.examples.cli.Endpoint;
 import io.pageflux.examples.cli.ExitCode;
 import io.pageflux.examples.cli.Failures;
 import io.pageflux.examples.cli.LimitAction;
+import io.pageflux.examples.control.ControlServer;
 import io.pageflux.memory.GuestMemory;
 import io.pageflux.migration.CompressionSpec;
+import io.pageflux.migration.OutgoingControl;
 import io.pageflux.migration.OutgoingMigration;
 import io.pageflux.migration.OutgoingSpec;
 import io.pageflux.transport.tcp.SocketTransport;
@@ -29,6 +31,7 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
+import reactor.core.publisher.Mono;
 
 /** {@code pageflux send}. */
 @Command(
@@ -46,6 +49,7 @@ import picocli.CommandLine.Option;
 public final class SendCommand implements Callable<Integer> {
 
   private final Console console;
+  private final OutgoingControl controller = new OutgoingControl();
 
   @Option(
       names = "--connect",
@@ -175,6 +179,12 @@ public final class SendCommand implements Callable<Integer> {
       description = "Write what is sent into a file too, for 'pageflux inspect'.")
   private @Nullable Path capture;
 
+  @Option(
+      names = "--control",
+      paramLabel = "unix:PATH",
+      description = "Listen there for 'pageflux ctl' while the migration runs.")
+  private @Nullable Endpoint control;
+
   /** Made with what it talks to. */
   public SendCommand(Console console) {
     this.console = console;
@@ -197,27 +207,37 @@ public final class SendCommand implements Callable<Integer> {
 
   private void requireSense() {
     convergence.requireSense();
+    if (control != null && !(control instanceof Endpoint.Unix)) {
+      throw new CliException(
+          "--control is unix:PATH: only who may use that file is to have control", ExitCode.USAGE);
+    }
     if (onThrottle != null && throttlePid != null) {
       throw new CliException(
           "--on-throttle and --throttle-pid are two ways to throttle: give one of them",
           ExitCode.USAGE);
     }
     if (throttlePid != null) {
-      ProcessThrottle.requireSensible(throttlePid);
+      ThrottledProcess.requireSensible(throttlePid);
     }
   }
 
   private CommandGuest.@Nullable Throttle throttle() {
     if (throttlePid != null) {
-      return new ProcessThrottle(throttlePid);
+      return new ThrottledProcess(throttlePid);
     }
     return onThrottle == null ? null : new CommandThrottle(onThrottle, commandTimeout);
   }
 
   private int send(MigrationView view, CommandGuest guest) throws IOException {
-    try (GuestMemory memory = GuestMemory.builder().file("ram", file).build()) {
+    Path socket = control instanceof Endpoint.Unix unix ? unix.path() : null;
+    try (GuestMemory memory = GuestMemory.builder().file("ram", file).build();
+        ControlServer server = ControlServer.listen(socket, controller)) {
+      Mono<Void> stop = console.interruption().requests();
+      OutgoingMigration migration = OutgoingMigration.of(spec(memory, guest));
       view.follow(
-          OutgoingMigration.of(spec(memory, guest)).events(console.interruption().requests()));
+          server == null
+              ? migration.events(stop)
+              : server.tell(migration.events(stop, controller)));
       return ExitCode.OK;
     }
   }
@@ -251,6 +271,10 @@ public final class SendCommand implements Callable<Integer> {
             && e.kind() == MigrationException.Kind.CANCELLED;
     if (interrupted) {
       message = "interrupted: the guest goes on at the source";
+    } else if (controller.isCancelled()
+        && Failures.unwrap(failure) instanceof MigrationException e
+        && e.kind() == MigrationException.Kind.CANCELLED) {
+      message = "cancelled by 'pageflux ctl': the guest goes on at the source";
     }
     if (guest.resumeFailure() != null) {
       message += "; but it does not go on: " + guest.resumeFailure();

@@ -52,9 +52,11 @@ public final class PredictBenchCommand implements Callable<Integer> {
   private static final List<Scene> SCENES =
       List.of(
           new Scene("64m, 2m/s, raw", 64, 2, false, List.of(4, 12, 40)),
-          new Scene("64m, 40m/s, raw", 64, 40, false, List.of(10, 20, 120)),
+          new Scene("64m, 40m/s, raw", 64, 40, false, List.of(5, 10, 20, 120)),
+          new Scene("64m, 100m/s, raw", 64, 100, false, List.of(12, 24, 120)),
           new Scene("128m, 10m/s, codecs", 128, 10, true, List.of(2, 6, 20)),
           new Scene("128m, 80m/s, codecs", 128, 80, true, List.of(3, 8, 30)),
+          new Scene("128m, 300m/s, codecs", 128, 300, true, List.of(4, 8, 60)),
           new Scene("256m, 30m/s, codecs", 256, 30, true, List.of(5, 12, 40)));
 
   /** What happened. */

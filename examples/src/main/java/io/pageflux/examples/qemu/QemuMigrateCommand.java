@@ -6,6 +6,7 @@ import io.pageflux.examples.cli.ByteRate;
 import io.pageflux.examples.cli.ByteSize;
 import io.pageflux.examples.cli.CliException;
 import io.pageflux.examples.cli.Console;
+import io.pageflux.examples.cli.ConvergenceOptions;
 import io.pageflux.examples.cli.ExitCode;
 import io.pageflux.examples.cli.Failures;
 import io.pageflux.examples.cli.LimitAction;
@@ -26,6 +27,7 @@ import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ITypeConverter;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import reactor.core.publisher.Mono;
 
@@ -144,6 +146,8 @@ public final class QemuMigrateCommand implements Callable<Integer> {
               + " (${DEFAULT-VALUE}).")
   private LimitAction onLimit = LimitAction.SWITCH;
 
+  @Mixin private ConvergenceOptions convergence = new ConvergenceOptions();
+
   @Option(
       names = "--device-timeout",
       paramLabel = "DURATION",
@@ -171,6 +175,7 @@ public final class QemuMigrateCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
+    convergence.requireSense();
     MigrationView view = new MigrationView(console, json);
     try {
       view.follow(QemuMigration.of(spec()).events(console.interruption().requests()));
@@ -207,6 +212,7 @@ public final class QemuMigrateCommand implements Callable<Integer> {
         .withDowntimeLimit(downtimeLimit)
         .withMaxRounds(maxRounds)
         .withTimeout(timeout)
+        .withPolicy(convergence.policyOr(outgoing.policy()))
         .withAtLimit(onLimit.atLimit());
   }
 

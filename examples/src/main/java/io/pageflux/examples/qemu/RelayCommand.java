@@ -1,5 +1,6 @@
 package io.pageflux.examples.qemu;
 
+import io.pageflux.codec.XbzrleCaches;
 import io.pageflux.codec.XbzrleSpec;
 import io.pageflux.examples.cli.ByteSize;
 import io.pageflux.examples.cli.Console;
@@ -65,14 +66,14 @@ public final class RelayCommand {
               defaultValue = "zstd:1",
               converter = SendCommand.CompressionConverter.class,
               description =
-                  "zstd:LEVEL, or none (${DEFAULT-VALUE}). On a link of more than about 2 Gbit/s,"
-                      + " none is faster.")
+                  "zstd:LEVEL, or none (${DEFAULT-VALUE}). Harder, up to level 5, while the link"
+                      + " limits the migration.")
           OptionalInt compression,
       @Option(
               names = "--adaptive",
               description =
-                  "Try now and then whether pages arrive faster as they are, and if so, do not"
-                      + " compress them for a while.")
+                  "Send pages as they are, and not compressed, while the link seems to have room"
+                      + " for that.")
           boolean adaptive,
       @Option(
               names = "--workers",
@@ -105,12 +106,18 @@ public final class RelayCommand {
                 cache.bytes() == 0 ? null : XbzrleSpec.DEFAULT.withCacheBytes(cache.bytes()))
             .withPeerTimeout(peerTimeout);
     SocketSpec qemu = listen.spec().withSocketBuffers(0, QEMU_BUFFER_BYTES);
-    return new RelayRunner(
-            console, once, "QEMU", listen instanceof Endpoint.Tcp ? "migrate tcp:%s" : "migrate %s")
-        .run(
-            SocketTransport.listen(qemu),
-            acceptor ->
-                QemuRelay.source(spec, acceptor, SocketTransport.connector(connect.spec())));
+    try (XbzrleCaches caches = new XbzrleCaches()) {
+      return new RelayRunner(
+              console,
+              once,
+              "QEMU",
+              listen instanceof Endpoint.Tcp ? "migrate tcp:%s" : "migrate %s")
+          .run(
+              SocketTransport.listen(qemu),
+              acceptor ->
+                  QemuRelay.source(
+                      spec, caches, acceptor, SocketTransport.connector(connect.spec())));
+    }
   }
 
   @Command(name = "destination", description = "The relay that hands the stream to QEMU.")

@@ -3,7 +3,9 @@ package io.pageflux.qemu.migrate;
 import io.pageflux.MigrationException;
 import io.pageflux.migration.MigrationEvent;
 import io.pageflux.migration.MigrationInfo;
+import io.pageflux.migration.OutgoingControl;
 import java.util.Objects;
+import org.jspecify.annotations.Nullable;
 import reactor.core.Disposable;
 import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
@@ -66,6 +68,16 @@ public final class QemuMigration {
    */
   public Flux<MigrationEvent> events(Mono<?> stop) {
     Objects.requireNonNull(stop, "stop");
+    return events(stop, null);
+  }
+
+  /**
+   * As {@link #events(Mono)}, under somebody's control.
+   *
+   * @param control of the memory's migration, which begins when both QEMUs have been looked at;
+   *     null for none
+   */
+  public Flux<MigrationEvent> events(Mono<?> stop, @Nullable OutgoingControl control) {
     return Flux.create(
         sink -> {
           // A move is never cancelled itself: there is an order in which it must end.
@@ -78,7 +90,7 @@ public final class QemuMigration {
                 stopped.tryEmitEmpty();
               });
           Flux.usingWhen(
-                  Mono.fromSupplier(() -> new QemuMove(spec, stopped.asMono())),
+                  Mono.fromSupplier(() -> new QemuMove(spec, stopped.asMono(), control)),
                   QemuMove::run,
                   QemuMove::close)
               .subscribe(

@@ -6,8 +6,10 @@ import io.pageflux.memory.GuestMemory;
 import io.pageflux.migration.IncomingMigration;
 import io.pageflux.migration.IncomingSpec;
 import io.pageflux.migration.MigrationEvent;
+import io.pageflux.migration.OutgoingControl;
 import io.pageflux.migration.OutgoingMigration;
 import io.pageflux.migration.OutgoingSpec;
+import io.pageflux.migration.ProcessThrottle;
 import io.pageflux.transport.Connection;
 import io.pageflux.transport.Connector;
 import io.pageflux.transport.InMemoryTransport;
@@ -31,6 +33,7 @@ final class QemuMove {
 
   private final QemuMigrationSpec spec;
   private final Mono<Void> stop;
+  private final @Nullable OutgoingControl control;
   private final Sinks.Empty<Void> incomingStop = Sinks.empty();
   private final Sinks.Empty<Void> incomingEnded = Sinks.empty();
 
@@ -42,11 +45,14 @@ final class QemuMove {
   private volatile @Nullable DeviceStateSocket socket;
   private volatile @Nullable QemuSettings sourceSettings;
   private volatile @Nullable QemuSettings destinationSettings;
+  private volatile List<QemuRam> sourceRam = List.of();
+  private volatile @Nullable ProcessThrottle throttle;
   private volatile @Nullable InMemoryTransport transport;
   private volatile @Nullable Connection line;
 
-  QemuMove(QemuMigrationSpec spec, Mono<Void> stop) {
+  QemuMove(QemuMigrationSpec spec, Mono<Void> stop, @Nullable OutgoingControl control) {
     this.spec = spec;
+    this.control = control;
     this.stop = stop;
   }
 
@@ -76,6 +82,8 @@ final class QemuMove {
                                 QemuSettings.IGNORE_SHARED,
                                 QemuSettings.LATE_BLOCK_ACTIVATE)))
                     .doOnNext(before -> destinationSettings = before)
+                    .then(Mono.defer(() -> QemuThrottle.of(from, sourceRam)))
+                    .doOnNext(found -> throttle = found)
                     .thenMany(Flux.defer(() -> move(from, to, running))));
   }
 
@@ -91,6 +99,7 @@ final class QemuMove {
   private void map(String from, List<QemuRam> sourceRam, String to, List<QemuRam> destinationRam) {
     QemuRam.requireAlike(from, sourceRam, to, destinationRam);
     sourceMemory = QemuRam.map(from, sourceRam);
+    this.sourceRam = sourceRam;
     destinationMemory = QemuRam.map(to, destinationRam);
     try {
       socket = DeviceStateSocket.in(spec.socketDirectory());
@@ -104,7 +113,7 @@ final class QemuMove {
     DeviceStateSocket devices = made(socket);
     InMemoryTransport memory = InMemoryTransport.create();
     transport = memory;
-    QemuSource sourceGuest = new QemuSource(from, devices, spec, running);
+    QemuSource sourceGuest = new QemuSource(from, devices, spec, running, throttle);
     QemuDestination destinationGuest =
         new QemuDestination(to, devices, spec, running, this::breakLine);
     IncomingSpec incoming =
@@ -124,7 +133,9 @@ final class QemuMove {
         .onErrorComplete() // The source has been told.
         .doFinally(signal -> incomingEnded.tryEmitEmpty())
         .subscribe();
-    return OutgoingMigration.of(outgoing).events(stopped(to, destinationGuest));
+    OutgoingMigration migration = OutgoingMigration.of(outgoing);
+    Mono<Void> stopped = stopped(to, destinationGuest);
+    return control == null ? migration.events(stopped) : migration.events(stopped, control);
   }
 
   /** Stops when told to, and fails when the destination is gone and not just being started. */

@@ -3,6 +3,7 @@ package io.pageflux.qemu.migrate;
 import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
 import io.pageflux.migration.Guest;
+import io.pageflux.migration.ProcessThrottle;
 import io.pageflux.qemu.qmp.MigrateStatus;
 import io.pageflux.qemu.qmp.QmpCommands;
 import java.io.IOException;
@@ -29,14 +30,22 @@ final class QemuSource implements Guest {
   private final DeviceStateSocket socket;
   private final QemuMigrationSpec spec;
   private final boolean running;
+  private final @Nullable ProcessThrottle throttle;
   private volatile byte @Nullable [] state;
 
   /**
    * Makes one of a QEMU.
    *
    * @param running whether the guest runs; one that does not is never let run
+   * @param throttle a means to throttle it; null if there is none
    */
-  QemuSource(QemuMonitor qemu, DeviceStateSocket socket, QemuMigrationSpec spec, boolean running) {
+  QemuSource(
+      QemuMonitor qemu,
+      DeviceStateSocket socket,
+      QemuMigrationSpec spec,
+      boolean running,
+      @Nullable ProcessThrottle throttle) {
+    this.throttle = throttle;
     this.qemu = qemu;
     this.socket = socket;
     this.spec = spec;
@@ -44,7 +53,32 @@ final class QemuSource implements Guest {
   }
 
   @Override
+  public boolean canThrottle() {
+    return throttle != null && running;
+  }
+
+  @Override
+  public Mono<Void> throttle(int percent) {
+    ProcessThrottle means = throttle;
+    return means == null
+        ? Guest.super.throttle(percent)
+        : Mono.fromRunnable(() -> means.set(percent));
+  }
+
+  /** From here on the process has all its time: what is left to do is QEMU's own. */
+  private void letRun() {
+    ProcessThrottle means = throttle;
+    if (means != null) {
+      means.hold();
+    }
+  }
+
+  @Override
   public Mono<Void> pause() {
+    return Mono.<Void>fromRunnable(this::letRun).then(Mono.defer(this::stop));
+  }
+
+  private Mono<Void> stop() {
     return Mono.defer(
         () ->
             state != null

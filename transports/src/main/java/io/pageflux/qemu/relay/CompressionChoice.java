@@ -1,184 +1,110 @@
 package io.pageflux.qemu.relay;
 
-import java.util.ArrayDeque;
-import java.util.Arrays;
-import org.jspecify.annotations.Nullable;
+import java.util.OptionalLong;
 
 /**
- * Decides whether pages are worth compressing, by trying.
+ * Decides whether pages are worth compressing: not while the link would carry them as they are.
  *
- * <p>Where the link is faster than the processors compress, compression makes a migration slower.
- * Which of the two it is cannot be known beforehand: the relays share the processors with two
- * QEMUs, and the link with others. So the pages are sent in stretches, and each tells how fast its
- * pages came through to the destination's QEMU. Most are compressed. Now and then there is a trial,
- * unless it is the link that limits the migration anyway: {@link #PROBES} batches are sent as they
- * are, each among compressed ones. How long after the one before it such a batch comes through
- * shows what link and destination take for it, for it was ready before; the median counts, since
- * what is heard of single batches comes late, or together. If that is clearly faster than what the
- * compressed ones came to, the stretches after it are not compressed either, for as long as they
- * are clearly faster themselves.
+ * <p>Compression makes a migration faster only where the link is what limits it. How busy a link is
+ * follows from for how long there was anything on it that the peer's system had not confirmed, and
+ * how busy it would be with pages as they are, from how much compression saves. If that leaves half
+ * of it free, pages are not compressed, until the link is busy nearly all of the time: then they
+ * are again, and it is not tried again for a while, each time for longer.
  *
- * <p>What trying costs is bounded: so many batches after 8 MiB, after another 128 MiB, and so on,
- * each time after sixteen times as much.
+ * <p>Where nobody says how busy the link is, everything is compressed. And what is said is right
+ * only while there are processors to spare: a peer that confirms late makes a link look busy, and
+ * one that is shaped by a bucket of tokens looks free while both sides are slow.
  *
- * <p><b>Threading:</b> for any thread; {@link #compress} and {@link #sent} see the same batches in
- * the same order.
- *
- * <p><b>Memory bound:</b> an entry of the heap for each batch between {@link #compress} and {@link
- * #sent}.
+ * <p><b>Threading:</b> for any thread.
  */
 final class CompressionChoice {
 
-  /** Batches that are sent as they are in a trial. */
-  static final int PROBES = 4;
+  /** Below this share of the time that raw pages would need, they are sent as they are. */
+  static final double ROOM = 0.5;
 
-  private static final int BATCHES_PER_PROBE = 4;
-  private static final long FIRST_COMPRESSED_BYTES = 8 << 20;
-  private static final int COMPRESSED_GROWTH = 16;
-  private static final long FIRST_RAW_BYTES = 2 << 20;
-  private static final long MOST_RAW_BYTES = 32 << 20;
+  /** Above this share of the time the link limits the migration. */
+  static final double BUSY = 0.8;
 
-  /** How much faster single batches have to be: a queue on the way lets them by at any speed. */
-  private static final double TRIED = 1.7;
+  /** The system counts in steps of 4 ms: ten of them are judged at a time. */
+  static final long PERIOD_NANOS = 40_000_000;
 
-  /** How much faster whole stretches have to be to be worth the bytes. */
-  private static final double SUSTAINED = 1.15;
+  /** As little as can be judged, since it may turn out to have been three times too much. */
+  static final long RAW_PERIOD_NANOS = 20_000_000;
 
-  /** What is done with a batch. */
-  record Choice(Stretch stretch, boolean compressed) {
-
-    /** Whether it is only sent as it is to see how long it takes. */
-    boolean isProbe() {
-      return stretch.trial && !compressed;
-    }
-  }
-
-  /** Batches one after the other that are treated alike. */
-  private static final class Stretch {
-
-    private final boolean raw;
-    private final boolean trial;
-    private final long bytes;
-    private int batches;
-    private long chosenBytes;
-    private long arrivedBytes;
-    private long sinceNanos;
-    private final double[] probes = new double[PROBES];
-    private int probed;
-
-    Stretch(boolean raw, boolean trial, long bytes) {
-      this.raw = raw;
-      this.trial = trial;
-      this.bytes = bytes;
-    }
-
-    boolean isFull() {
-      return trial ? batches >= PROBES * BATCHES_PER_PROBE : chosenBytes >= bytes;
-    }
-
-    Choice next(long batchBytes) {
-      boolean compressed = trial ? batches % BATCHES_PER_PROBE > 0 : !raw;
-      batches++;
-      chosenBytes += batchBytes;
-      return new Choice(this, compressed);
-    }
-  }
+  private static final long PERIOD_BYTES = 4 << 20;
+  private static final long RAW_PERIOD_BYTES = 2 << 20;
+  static final long FIRST_PAUSE_NANOS = 500_000_000;
+  static final long LONGEST_PAUSE_NANOS = 16_000_000_000L;
 
   // All guarded by this object's monitor.
-  private final ArrayDeque<Choice> chosen = new ArrayDeque<>();
-  private Stretch current = new Stretch(false, false, FIRST_COMPRESSED_BYTES);
-  private long compressedBytes = FIRST_COMPRESSED_BYTES;
-  private long rawBytes = FIRST_RAW_BYTES;
-  private @Nullable Stretch arriving;
-  private long arrivedNanos;
-  private double compressedRate;
   private boolean raw;
+  private boolean begun;
+  private long sinceNanos;
+  private long sinceBusyNanos;
+  private long sinceWireBytes;
+  private long pageBytes;
+  private boolean paused;
+  private long pausedNanos;
+  private long pauseNanos = FIRST_PAUSE_NANOS;
 
   /**
    * Decides about a batch that is to be sent next.
    *
    * @param bytes of its pages
-   * @param linkLimits whether it is known that the link is what limits the migration
+   * @param wireBytes how much was sent so far
+   * @param busyNanos for how long the link was busy so far, if that is known
    * @return whether to compress it
    */
-  synchronized boolean compress(long bytes, boolean linkLimits) {
-    boolean outdated = !current.trial && current.raw != raw;
-    if (outdated || current.isFull()) {
-      current = next(linkLimits);
+  synchronized boolean compress(long bytes, long wireBytes, OptionalLong busyNanos, long nowNanos) {
+    if (busyNanos.isEmpty()) {
+      raw = false;
+      begun = false;
+      return true;
     }
-    Choice choice = current.next(bytes);
-    chosen.add(choice);
-    return choice.compressed;
-  }
-
-  private Stretch next(boolean linkLimits) {
-    if (raw) {
-      long bytes = rawBytes;
-      rawBytes = Math.min(2 * rawBytes, MOST_RAW_BYTES);
-      return new Stretch(true, false, bytes);
+    if (!begun) {
+      begin(wireBytes, busyNanos.getAsLong(), nowNanos);
     }
-    rawBytes = FIRST_RAW_BYTES;
-    if (!current.trial && !current.raw && !linkLimits) {
-      compressedBytes *= COMPRESSED_GROWTH;
-      return new Stretch(false, true, 0);
+    long nanos = nowNanos - sinceNanos;
+    if (nanos >= (raw ? RAW_PERIOD_NANOS : PERIOD_NANOS)
+        && pageBytes >= (raw ? RAW_PERIOD_BYTES : PERIOD_BYTES)) {
+      double busy = (double) (busyNanos.getAsLong() - sinceBusyNanos) / nanos;
+      if (raw) {
+        judgeRaw(busy, nowNanos);
+      } else {
+        judgeCompressed(busy, wireBytes - sinceWireBytes, nowNanos);
+      }
+      begin(wireBytes, busyNanos.getAsLong(), nowNanos);
     }
-    return new Stretch(false, false, compressedBytes);
+    pageBytes += bytes;
+    return !raw;
   }
 
-  /** {@return whether pages are not compressed any more for now} */
-  synchronized boolean isRaw() {
-    return raw;
+  private void begin(long wireBytes, long busyNanos, long nowNanos) {
+    begun = true;
+    sinceNanos = nowNanos;
+    sinceBusyNanos = busyNanos;
+    sinceWireBytes = wireBytes;
+    pageBytes = 0;
   }
 
-  /** {@return what was decided about the batch that is being sent now} */
-  synchronized Choice sent() {
-    return chosen.remove();
+  private void judgeRaw(double busy, long nowNanos) {
+    if (busy > BUSY) {
+      raw = false;
+      paused = true;
+      pausedNanos = nowNanos;
+      pauseNanos = Math.min(2 * pauseNanos, LONGEST_PAUSE_NANOS);
+    }
   }
 
-  /** A batch has come through. */
-  synchronized void arrived(Choice choice, long bytes, long nowNanos) {
-    Stretch stretch = choice.stretch;
-    Stretch before = arriving;
-    if (before == null) { // the first batch of all only starts the clock
-      arriving = stretch;
-      stretch.sinceNanos = nowNanos;
-      arrivedNanos = nowNanos;
+  private void judgeCompressed(double busy, long wireBytes, long nowNanos) {
+    if (paused && nowNanos - pausedNanos < pauseNanos) {
       return;
     }
-    if (before != stretch) {
-      judge(before);
-      arriving = stretch;
-      // What it takes begins where the one before ends: it was not sent later.
-      stretch.sinceNanos = arrivedNanos;
-    }
-    stretch.arrivedBytes += bytes;
-    if (choice.isProbe()) {
-      stretch.probes[stretch.probed++] = rate(bytes, nowNanos - arrivedNanos);
-    }
-    arrivedNanos = nowNanos;
+    raw = busy * pageBytes < ROOM * wireBytes;
   }
 
-  private static double rate(long bytes, long nanos) {
-    return bytes / (double) Math.max(1, nanos);
-  }
-
-  /** A stretch has come through as a whole. */
-  private void judge(Stretch stretch) {
-    if (stretch.trial && stretch.probed == PROBES) {
-      Arrays.sort(stretch.probes);
-      double middle = stretch.probes[(PROBES - 1) / 2] + stretch.probes[PROBES / 2];
-      raw = isFaster(middle / 2, TRIED);
-    } else if (!stretch.trial && stretch.arrivedBytes > 0) {
-      double rate = rate(stretch.arrivedBytes, arrivedNanos - stretch.sinceNanos);
-      if (stretch.raw) {
-        raw = isFaster(rate, SUSTAINED);
-      } else {
-        compressedRate = rate;
-      }
-    }
-  }
-
-  private boolean isFaster(double rate, double times) {
-    return compressedRate > 0 && rate > times * compressedRate;
+  /** {@return whether pages are sent as they are for now} */
+  synchronized boolean isRaw() {
+    return raw;
   }
 }

@@ -3,6 +3,7 @@ package io.pageflux.qemu.relay;
 import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
 import io.pageflux.channel.MadeConnection;
+import io.pageflux.codec.XbzrleCaches;
 import io.pageflux.transport.Acceptor;
 import io.pageflux.transport.Connection;
 import io.pageflux.transport.Connector;
@@ -46,6 +47,19 @@ public final class QemuRelay {
    * @param peer to the relay at the destination
    */
   public static Flux<RelayInfo> source(RelaySpec spec, Acceptor qemu, Connector peer) {
+    XbzrleCaches none = new XbzrleCaches();
+    none.close();
+    return source(spec, none, qemu, peer);
+  }
+
+  /**
+   * {@return the same for one of several migrations, which is spared the cost of fresh memory}
+   *
+   * @param caches where the memory for deltas is from; closed by the caller after the last
+   *     migration
+   */
+  public static Flux<RelayInfo> source(
+      RelaySpec spec, XbzrleCaches caches, Acceptor qemu, Connector peer) {
     return relay(
         spec,
         qemu,
@@ -55,7 +69,7 @@ public final class QemuRelay {
                     .map(
                         other -> {
                           RelaySource relay =
-                              new RelaySource(spec, connection, other, threads, stop, sink);
+                              new RelaySource(spec, caches, connection, other, threads, stop, sink);
                           relay.watch(refuseMore(qemu, relay));
                           return relay;
                         }));

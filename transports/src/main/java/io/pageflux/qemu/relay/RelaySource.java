@@ -2,6 +2,7 @@ package io.pageflux.qemu.relay;
 
 import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
+import io.pageflux.codec.XbzrleCaches;
 import io.pageflux.codec.XbzrleEncoder;
 import io.pageflux.codec.XbzrleSpec;
 import io.pageflux.codec.ZstdBatchCompressor;
@@ -38,6 +39,7 @@ final class RelaySource extends RelayLink {
    */
   private static final int MAX_RETURN_BACKLOG_BYTES = 16 << 20;
 
+  private final XbzrleCaches caches;
   private final Connection qemu;
   private final Scheduler threads;
   private final SlabPool pool;
@@ -57,12 +59,14 @@ final class RelaySource extends RelayLink {
 
   RelaySource(
       RelaySpec spec,
+      XbzrleCaches caches,
       Connection qemu,
       Connection peer,
       Scheduler threads,
       Mono<Void> stop,
       FluxSink<RelayInfo> progress) {
     super(spec, peer, stop, progress);
+    this.caches = caches;
     this.qemu = qemu;
     this.threads = threads;
     this.pool = new SlabPool(spec.slabs(), spec.geometry());
@@ -148,7 +152,7 @@ final class RelaySource extends RelayLink {
       long guestBytes = Long.highestOneBit(2 * layout.totalBytes() - 1);
       encoder =
           new XbzrleEncoder(
-              layout, xbzrle.withCacheBytes(Math.min(xbzrle.cacheBytes(), guestBytes)));
+              layout, xbzrle.withCacheBytes(Math.min(xbzrle.cacheBytes(), guestBytes)), caches);
       encoder.beginRound(0, true, false);
     }
     return new WireRecord.Layout(layout, spec.geometry());
@@ -205,11 +209,12 @@ final class RelaySource extends RelayLink {
     if (compression == null) {
       return Function.identity();
     }
+    CompressionEffort effort = new CompressionEffort(compression.level());
     return OrderedParallelMap.of(
         compression.workers(),
         2 * compression.workers(),
         threads,
-        () -> new Compressor(compression.level()),
+        () -> new Compressor(compression.level(), effort),
         record -> hasContents(record) instanceof PageBatch batch && isCompressed(batch),
         record -> {
           if (record instanceof WireRecord.Pages pages) {
@@ -227,26 +232,14 @@ final class RelaySource extends RelayLink {
 
   private boolean isCompressed(PageBatch batch) {
     CompressionChoice chooser = choice;
-    return chooser == null || chooser.compress(batch.payloadBytes(), window.holdsBack());
+    return chooser == null
+        || chooser.compress(
+            batch.payloadBytes(), channel.bytesWritten(), channel.sendBusyNanos(), now());
   }
 
   /** Holds back what comes after a record while the window is full. */
   private Flux<WireRecord> paced(WireRecord record) {
-    CompressionChoice chooser = choice;
-    PageBatch batch = hasContents(record);
-    Mono<Void> room;
-    if (chooser == null || batch == null) {
-      room = window.sent(RelayRecords.bytes(record), now());
-    } else {
-      CompressionChoice.Choice made = chooser.sent();
-      long contents = batch.payloadBytes();
-      room =
-          window.sent(
-              RelayRecords.bytes(record),
-              now(),
-              made.isProbe(), // how fast the link is cannot be seen through a narrow window
-              now -> chooser.arrived(made, contents, now));
-    }
+    Mono<Void> room = window.sent(RelayRecords.bytes(record), now());
     return room == null ? Flux.just(record) : Flux.just(record).concatWith(room.then(Mono.empty()));
   }
 
@@ -336,17 +329,20 @@ final class RelaySource extends RelayLink {
   }
 
   /** Compresses batches in one thread. */
-  private static final class Compressor implements OrderedParallelMap.Worker<WireRecord> {
+  private final class Compressor implements OrderedParallelMap.Worker<WireRecord> {
 
     private final ZstdBatchCompressor zstd;
+    private final CompressionEffort effort;
 
-    Compressor(int level) {
+    Compressor(int level, CompressionEffort effort) {
       this.zstd = new ZstdBatchCompressor(level);
+      this.effort = effort;
     }
 
     @Override
     public WireRecord apply(WireRecord record) {
       if (record instanceof WireRecord.Pages pages) {
+        zstd.setLevel(effort.level(window.heldBackShare(), channel.sendBusyNanos(), now()));
         zstd.compress(pages.batch());
       }
       return record;

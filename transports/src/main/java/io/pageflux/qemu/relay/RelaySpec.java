@@ -1,5 +1,6 @@
 package io.pageflux.qemu.relay;
 
+import io.pageflux.codec.XbzrleCaches;
 import io.pageflux.codec.XbzrleSpec;
 import io.pageflux.migration.CompressionSpec;
 import io.pageflux.page.BatchGeometry;
@@ -13,13 +14,15 @@ import org.jspecify.annotations.Nullable;
  * <p><b>Memory bound</b> of a relay: {@link #slabs()} slabs of {@code geometry().slabBytes()}, a
  * zstd context for each worker, the window between the relays ({@link RelayWindow}) in the kernel's
  * socket buffers; and at the source, if deltas are made, a copy of every page that was sent, up to
- * {@code xbzrle().cacheBytes()}.
+ * {@code xbzrle().cacheBytes()}, which a relay that serves several migrations keeps in between, see
+ * {@link XbzrleCaches}.
  *
- * @param compression how pages are compressed between the relays, or null for not at all; for the
- *     destination only its workers are of interest
- * @param adaptive whether pages are sent as they are while that turns out faster than compressing
- *     them, which cannot always be told rightly; see {@link CompressionChoice}. Without meaning at
- *     the destination
+ * @param compression how pages are compressed between the relays, or null for not at all: at this
+ *     level, and at up to 5 while the link limits the migration. For the destination only its
+ *     workers are of interest
+ * @param adaptive whether pages are sent as they are while the link has room for that, which cannot
+ *     always be told rightly, see {@link CompressionChoice}; over TCP with epoll only, elsewhere
+ *     they are always compressed. Without meaning at the destination
  * @param xbzrle how deltas are made, or null for not at all; without meaning at the destination. A
  *     cache as large as the guest misses no page; it takes memory as pages are sent. Pages of the
  *     first pass that are not compressed are not remembered
@@ -44,7 +47,7 @@ public record RelaySpec(
   /** 128 pages of 4 KiB: zstd makes 1 % less of them than of 64, and the way is short enough. */
   private static final BatchGeometry BATCHES = new BatchGeometry(128, 512 << 10);
 
-  /** zstd level 1 in two threads, always; deltas against all that was sent. */
+  /** zstd in two threads, always; deltas against all that was sent. */
   public static final RelaySpec DEFAULT =
       new RelaySpec(
           new CompressionSpec(1, 2),
@@ -106,7 +109,10 @@ public record RelaySpec(
         progressInterval);
   }
 
-  /** {@return a spec that compresses only where that is faster, or always} */
+  /**
+   * {@return a spec that compresses only where the link has no room for pages as they are, or
+   * always}
+   */
   public RelaySpec withAdaptive(boolean newAdaptive) {
     return new RelaySpec(
         compression,

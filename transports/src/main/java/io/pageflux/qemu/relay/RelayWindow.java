@@ -1,7 +1,6 @@
 package io.pageflux.qemu.relay;
 
 import java.util.ArrayDeque;
-import java.util.function.LongConsumer;
 import org.jspecify.annotations.Nullable;
 import reactor.core.publisher.Mono;
 import reactor.core.publisher.Sinks;
@@ -40,7 +39,7 @@ final class RelayWindow {
   /** Over which time it is judged whether the window holds the sender back. */
   private static final long JUDGED_NANOS = 250_000_000;
 
-  private record Sent(long bytes, long nanos, boolean whenFull, LongConsumer passedOn) {}
+  private record Sent(long bytes, long nanos, boolean whenFull) {}
 
   // All guarded by this object's monitor.
   private final ArrayDeque<Sent> underWay = new ArrayDeque<>();
@@ -64,29 +63,20 @@ final class RelayWindow {
   /**
    * Counts a record that is being sent.
    *
-   * @param mayExceed whether the next one may be sent even if the window is full
-   * @param passedOn learns when the record was passed on; called in order, with this object's
-   *     monitor held
    * @return completes when another one may be sent; null if that is now
    */
-  synchronized @Nullable Mono<Void> sent(
-      long bytes, long nowNanos, boolean mayExceed, LongConsumer passedOn) {
+  synchronized @Nullable Mono<Void> sent(long bytes, long nowNanos) {
     judge(nowNanos);
     bytesUnderWay += bytes;
     boolean full = bytesUnderWay >= windowBytes;
-    underWay.add(new Sent(bytes, nowNanos, full, passedOn));
-    if (!full || mayExceed) {
+    underWay.add(new Sent(bytes, nowNanos, full));
+    if (!full) {
       return null;
     }
     Sinks.Empty<Void> waiting = Sinks.empty();
     room = waiting;
     fullSinceNanos = nowNanos;
     return waiting.asMono();
-  }
-
-  /** The same for a record that nobody asks about. */
-  @Nullable Mono<Void> sent(long bytes, long nowNanos) {
-    return sent(bytes, nowNanos, false, now -> {});
   }
 
   private void judge(long nowNanos) {
@@ -103,11 +93,12 @@ final class RelayWindow {
   }
 
   /**
-   * {@return whether the sender has lately been waiting for room most of the time: then it is the
-   * link, or the destination, that limits the migration, and not the sender's processors}
+   * {@return for which share of the time the sender has lately been waiting for room: if most of
+   * it, it is the link, or the destination, that limits the migration, and not the sender's
+   * processors}
    */
-  synchronized boolean holdsBack() {
-    return heldBackShare > 0.5;
+  synchronized double heldBackShare() {
+    return heldBackShare;
   }
 
   /**
@@ -126,7 +117,6 @@ final class RelayWindow {
         passedOn++;
         bytesUnderWay -= sent.bytes;
         learn(sent, nowNanos);
-        sent.passedOn.accept(nowNanos);
       }
       if (room != null && bytesUnderWay < windowBytes) {
         waiting = room;

@@ -1,9 +1,13 @@
 package io.pageflux.transport.tcp;
 
 import io.netty.channel.Channel;
+import io.netty.channel.unix.UnixChannel;
+import io.pageflux.internal.Linux;
 import io.pageflux.transport.Connection;
 import io.pageflux.transport.TransportBuffer;
+import java.net.InetSocketAddress;
 import java.nio.channels.ClosedChannelException;
+import java.util.OptionalLong;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.atomic.AtomicBoolean;
 import reactor.core.publisher.Flux;
@@ -60,6 +64,17 @@ final class TcpConnection implements Connection {
   @Override
   public Flux<TransportBuffer> receive() {
     return inbound.receive();
+  }
+
+  @Override
+  public OptionalLong sendBusyNanos() {
+    // Native transports know their descriptor. If it is closed meanwhile, the call fails, or says
+    // something about another connection, once.
+    return channel instanceof UnixChannel unix
+            && channel.remoteAddress() instanceof InetSocketAddress
+            && channel.isOpen()
+        ? Linux.tcpSendBusyNanos(unix.fd().intValue())
+        : OptionalLong.empty();
   }
 
   @Override

@@ -1,92 +1,78 @@
 package io.pageflux.qemu.relay;
 
+import static io.pageflux.qemu.relay.CompressionChoice.FIRST_PAUSE_NANOS;
 import static org.assertj.core.api.Assertions.assertThat;
 
-import java.util.ArrayDeque;
+import java.util.OptionalLong;
 import org.junit.jupiter.api.Test;
 
-/** Choices for links and processors of given speeds, in virtual time. */
 class CompressionChoiceTest {
 
   private static final long BATCH = 512 << 10;
-  private static final long MIB = 1 << 20;
-  private static final double COMPRESSED_PART = 0.35;
-
-  /** In bytes of pages per second: what the processors compress, what a QEMU takes in. */
-  private static final double COMPRESSING = 250e6;
-
-  private static final double TAKING_IN = 900e6;
-  private static final double AT_ONCE = 1e12;
-
-  /** How long what is sent may wait for the link, in nanoseconds. */
-  private static final double QUEUE = 10e6;
-
-  private record UnderWay(CompressionChoice.Choice choice, long nanos) {}
+  private static final long BATCH_NANOS = 2_000_000;
 
   private final CompressionChoice choice = new CompressionChoice();
-  private final ArrayDeque<UnderWay> underWay = new ArrayDeque<>();
-  private double now;
-  private double linkFree;
-  private double destinationFree;
-  private long rawBytes;
+  private long now = 1_000_000_000_000L;
+  private long wire;
+  private long busy = 77;
 
-  /** Sends pages that come at some rate over a link of some rate, in bytes per second. */
-  private void send(long bytes, double source, double link, boolean linkIsKnownToLimit) {
-    for (long sent = 0; sent < bytes; sent += BATCH) {
-      boolean compressed = choice.compress(BATCH, linkIsKnownToLimit);
-      now += BATCH / (compressed ? Math.min(source, COMPRESSING) : source) * 1e9;
-      now = Math.max(now, linkFree - QUEUE);
-      double wire = compressed ? BATCH * COMPRESSED_PART : BATCH;
-      linkFree = Math.max(now, linkFree) + wire / link * 1e9;
-      destinationFree = Math.max(linkFree, destinationFree) + BATCH / TAKING_IN * 1e9;
-      rawBytes += compressed ? 0 : BATCH;
-      underWay.add(new UnderWay(choice.sent(), (long) destinationFree));
-      while (!underWay.isEmpty() && underWay.peek().nanos <= now) {
-        UnderWay arrived = underWay.remove();
-        choice.arrived(arrived.choice, BATCH, arrived.nanos);
-      }
+  /** Batches that compression makes a third of, on a link that takes so long for a byte. */
+  private int raw(int batches, double nanosPerByte) {
+    int raw = 0;
+    for (int i = 0; i < batches; i++) {
+      boolean compressed = choice.compress(BATCH, wire, OptionalLong.of(busy), now);
+      assertThat(choice.isRaw()).isEqualTo(!compressed);
+      long bytes = compressed ? BATCH / 3 : BATCH;
+      long carried = (long) (bytes * nanosPerByte);
+      wire += bytes;
+      busy += carried;
+      now += Math.max(BATCH_NANOS, carried);
+      raw += compressed ? 0 : 1;
+    }
+    return raw;
+  }
+
+  @Test
+  void pagesAreSentAsTheyAreWhereTheLinkHasRoomForThat() {
+    assertThat(raw(20, 0.5)).isZero(); // too early to say
+    assertThat(raw(200, 0.5)).isGreaterThan(190);
+  }
+
+  @Test
+  void theyAreCompressedWhereTheLinkWouldNotCarryThemAsFast() {
+    assertThat(raw(500, 8)).isZero();
+  }
+
+  @Test
+  void theyAreCompressedWhereTheLinkWouldBeBusyMostOfTheTime() {
+    assertThat(raw(500, 2.3)).isZero(); // 60 %
+  }
+
+  @Test
+  void theyAreCompressedWhereNobodyKnowsTheLink() {
+    for (int i = 0; i < 500; i++) {
+      assertThat(choice.compress(BATCH, wire, OptionalLong.empty(), now)).isTrue();
+      wire += BATCH / 3;
+      now += BATCH_NANOS;
     }
   }
 
   @Test
-  void onALinkThatIsFasterThanTheProcessorsNothingIsCompressedAfterAWhile() {
-    send(400 * MIB, AT_ONCE, 2e9, false);
-    assertThat(rawBytes).isGreaterThan(380 * MIB);
+  void aLinkThatBecomesSlowIsFoundOutSoonAndTriedAgainLaterAndLater() {
+    raw(100, 0.1);
     assertThat(choice.isRaw()).isTrue();
-  }
-
-  @Test
-  void onASlowerOneLittleIsSentToTry() {
-    send(400 * MIB, AT_ONCE, 125e6, false);
-    assertThat(rawBytes).isBetween(MIB, 4 * MIB);
+    assertThat(raw(100, 8)).isLessThan(15);
     assertThat(choice.isRaw()).isFalse();
-  }
-
-  @Test
-  void andNothingWhereTheLinkIsKnownToLimit() {
-    send(400 * MIB, AT_ONCE, 25e6, true);
-    assertThat(rawBytes).isZero();
-  }
-
-  @Test
-  void pagesThatComeSlowlyAreCompressed() {
-    send(400 * MIB, 50e6, 2e9, false);
-    assertThat(rawBytes).isBetween(MIB, 4 * MIB);
-  }
-
-  @Test
-  void onALinkThatGivesWayPagesAreCompressedAgain() {
-    send(400 * MIB, AT_ONCE, 2e9, false);
-    long before = rawBytes;
-    send(400 * MIB, AT_ONCE, 50e6, false);
-    assertThat(choice.isRaw()).isFalse();
-    assertThat(rawBytes - before).isLessThan(80 * MIB); // two stretches
-  }
-
-  @Test
-  void aLinkThatBecomesFastIsFoundOut() {
-    send(64 * MIB, AT_ONCE, 25e6, true);
-    send(400 * MIB, AT_ONCE, 2e9, false);
-    assertThat(choice.isRaw()).isTrue();
+    long pause = FIRST_PAUSE_NANOS;
+    for (int i = 0; i < 3; i++) {
+      pause *= 2;
+      long from = now;
+      while (!choice.isRaw()) {
+        raw(1, 0.1); // all the time the link would have room
+      }
+      assertThat(now - from).isBetween(pause - 250_000_000, pause + 100_000_000);
+      raw(30, 8);
+      assertThat(choice.isRaw()).isFalse();
+    }
   }
 }

@@ -1,11 +1,12 @@
-package io.pageflux.examples.image;
+package io.pageflux.migration;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.pageflux.MigrationException;
-import io.pageflux.examples.cli.CliException;
+import java.io.File;
 import java.io.IOException;
+import java.lang.ProcessBuilder.Redirect;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import org.junit.jupiter.api.AfterEach;
@@ -86,6 +87,38 @@ class ProcessThrottleTest {
     assertThat(isStopped()).isTrue();
   }
 
+  /** Throttles the process whose number it is given, until it is killed. */
+  static final class Throttler {
+    public static void main(String... arguments) throws IOException {
+      new ProcessThrottle(Long.parseLong(arguments[0])).set(99);
+      System.out.println("throttled");
+      System.in.read();
+    }
+  }
+
+  @Test
+  void whoIsThrottledByAJvmThatIsKilledGoesOn() throws Exception {
+    Process jvm =
+        new ProcessBuilder(
+                System.getProperty("java.home") + "/bin/java",
+                "--enable-native-access=ALL-UNNAMED",
+                "-cp",
+                System.getProperty("java.class.path")
+                    + File.pathSeparator
+                    + System.getProperty("jdk.module.path", ""),
+                Throttler.class.getName(),
+                Long.toString(process.pid()))
+            .redirectError(Redirect.INHERIT)
+            .start();
+    try {
+      assertThat(jvm.inputReader().readLine()).isEqualTo("throttled");
+      awaitStopped(true);
+    } finally {
+      jvm.destroyForcibly().waitFor(); // SIGKILL
+    }
+    awaitStopped(false);
+  }
+
   @Test
   void aProcessThatIsGoneIsSpokenOf() throws Exception {
     process.destroyForcibly().waitFor();
@@ -95,18 +128,5 @@ class ProcessThrottleTest {
         .hasMessage("process %d cannot be sent signal 18: no such process (ESRCH)", process.pid());
     throttle.set(0);
     throttle.hold();
-  }
-
-  @Test
-  void processesThatItWouldBeAMistakeToStopAreRefused() throws Exception {
-    long self = ProcessHandle.current().pid();
-    for (long pid : new long[] {-5, 0, 1, self}) {
-      assertThatThrownBy(() -> ProcessThrottle.requireSensible(pid))
-          .isInstanceOf(CliException.class)
-          .hasMessageContaining("but it was " + pid);
-    }
-    process.destroyForcibly().waitFor();
-    assertThatThrownBy(() -> ProcessThrottle.requireSensible(process.pid()))
-        .hasMessageContaining("there is no process");
   }
 }

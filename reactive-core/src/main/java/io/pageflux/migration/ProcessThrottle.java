@@ -1,8 +1,7 @@
-package io.pageflux.examples.image;
+package io.pageflux.migration;
 
 import io.pageflux.MigrationException;
-import io.pageflux.examples.cli.CliException;
-import io.pageflux.examples.cli.ExitCode;
+import java.io.IOException;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
@@ -13,9 +12,10 @@ import org.jspecify.annotations.Nullable;
  * is 990 ms at the most.
  *
  * <p>A thread of its own does that while the percentage is above 0. It lets the process go on
- * before it ends, whatever it ends by; and so does the end of this JVM, but for SIGKILL.
+ * before it ends, whatever it ends by; and so does the end of this JVM, for which a {@link
+ * ThrottleGuard} is there if it is SIGKILL.
  */
-final class ProcessThrottle implements CommandGuest.Throttle {
+public final class ProcessThrottle {
 
   private static final long RUN_NANOS = 10_000_000;
 
@@ -28,23 +28,21 @@ final class ProcessThrottle implements CommandGuest.Throttle {
   private @Nullable Thread thread;
   private @Nullable String failure;
 
-  ProcessThrottle(long pid) {
+  /**
+   * Makes one of a process, which is left alone until something is {@linkplain #set set}.
+   *
+   * @param pid must be another process than this one
+   */
+  public ProcessThrottle(long pid) {
     this.pid = pid;
   }
 
-  /** Refuses processes that it would be a mistake to stop. */
-  static void requireSensible(long pid) {
-    boolean mistaken = pid <= 1 || pid == ProcessHandle.current().pid();
-    if (mistaken || ProcessHandle.of(pid).isEmpty()) {
-      throw new CliException(
-          mistaken
-              ? "--throttle-pid must be the process that writes the image, but it was " + pid
-              : "--throttle-pid: there is no process " + pid,
-          ExitCode.USAGE);
-    }
-  }
-
-  @Override
+  /**
+   * Takes a part of its time from the process. May block for a moment; from any thread.
+   *
+   * @param newPercent 0 to 99
+   * @throws MigrationException of kind {@code GUEST} if the process cannot be sent signals
+   */
   public void set(int newPercent) {
     lock.lock();
     try {
@@ -65,7 +63,6 @@ final class ProcessThrottle implements CommandGuest.Throttle {
   }
 
   /** Lets the process go on for good. When this returns, no signal is sent to it any more. */
-  @Override
   public void hold() {
     lock.lock();
     try {
@@ -84,9 +81,19 @@ final class ProcessThrottle implements CommandGuest.Throttle {
     if (failure != null) {
       return;
     }
+    ThrottleGuard guard;
+    try {
+      guard = ThrottleGuard.of(pid);
+    } catch (IOException e) {
+      failure =
+          "process %d is not stopped, for nobody would let it go on if this one were killed: %s"
+              .formatted(pid, e.getMessage());
+      return;
+    }
     Thread letGoOn = new Thread(() -> Signals.kill(pid, Signals.SIGCONT));
     Runtime.getRuntime().addShutdownHook(letGoOn);
-    thread = Thread.ofPlatform().name("throttle-" + pid).daemon().start(() -> takeTurns(letGoOn));
+    thread =
+        Thread.ofPlatform().name("throttle-" + pid).daemon().start(() -> takeTurns(letGoOn, guard));
   }
 
   /** Not interruptible: who asks relies on the process being left alone. */
@@ -96,7 +103,7 @@ final class ProcessThrottle implements CommandGuest.Throttle {
     }
   }
 
-  private void takeTurns(Thread letGoOn) {
+  private void takeTurns(Thread letGoOn, ThrottleGuard guard) {
     lock.lock();
     try {
       while (percent > 0 && failure == null) {
@@ -106,7 +113,9 @@ final class ProcessThrottle implements CommandGuest.Throttle {
     } finally {
       if (stopped) {
         send(Signals.SIGCONT);
+        stopped = false;
       }
+      guard.dismiss();
       thread = null;
       changed.signalAll();
       lock.unlock();

@@ -1,4 +1,4 @@
-package io.pageflux.examples.image;
+package io.pageflux.migration;
 
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 

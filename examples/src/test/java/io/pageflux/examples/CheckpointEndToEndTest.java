@@ -1,0 +1,86 @@
+package io.pageflux.examples;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class CheckpointEndToEndTest {
+
+  @ParameterizedTest
+  @ValueSource(strings = {"xbzrle+zstd:1", "none"})
+  void theStoreGoesOnFromTheLastCheckpointWhenItsSourceWasKilled(String codec, @TempDir Path folder)
+      throws Exception {
+    Path report = folder.resolve("report.json");
+    Cli.Result result =
+        Cli.run(
+            "demo",
+            "--checkpoint=100ms",
+            "--checkpoints=4",
+            "--size=64m",
+            "--dirty-rate=40m",
+            "--run-after=100ms",
+            "--codec=" + codec,
+            "--json=" + report);
+
+    assertThat(result.messages()).isEmpty();
+    assertThat(result.exitCode()).as("%s", result).isZero();
+    assertThat(result.stdout())
+        .contains("checkpoint 4", "taken over", "every one is sound, recent and in its place");
+    JsonNode json = new ObjectMapper().readTree(Files.readString(report));
+    assertThat(json.path("demo").path("verified").asBoolean()).isTrue();
+    assertThat(json.path("checkpoints").size()).isGreaterThanOrEqualTo(4);
+    assertThat(json.path("taken-over").asLong()).isGreaterThanOrEqualTo(4);
+  }
+
+  @Test
+  void aStagingAreaThatIsTooSmallOnlyMakesTheGuestWait() throws Exception {
+    Cli.Result result =
+        Cli.run(
+            "demo",
+            "--checkpoint=200ms",
+            "--checkpoints=3",
+            "--checkpoint-staging=1m",
+            "--size=64m",
+            "--dirty-rate=40m",
+            "--run-after=100ms");
+
+    assertThat(result.exitCode()).as("%s", result).isZero();
+    assertThat(result.stdout()).contains("it did not fit the staging area", "taken over");
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "--checkpoint=0s",
+        "--checkpoint=1s --checkpoints=0",
+        "--checkpoints=3",
+        "--checkpoint=1s --auto-converge",
+        "--checkpoint=1s --checkpoint-staging=1k"
+      })
+  void whatMakesNoSenseIsRefused(String options) throws Exception {
+    String[] arguments = ("demo " + options).split(" ");
+    Cli.Result result = Cli.run(arguments);
+    assertThat(result.exitCode()).isEqualTo(2);
+  }
+
+  @Test
+  void theBenchSaysWhetherPausesAreShort() throws Exception {
+    Cli.Result result =
+        Cli.run(
+            "checkpoint-bench",
+            "--size=64m",
+            "--dirty-rate=10m",
+            "--interval=100ms",
+            "--checkpoints=3",
+            "--staging=32m");
+    assertThat(result.exitCode()).as("%s", result).isIn(0, 1);
+    assertThat(result.stdout()).contains("pause", "of it the scan", "median of the pauses");
+  }
+}

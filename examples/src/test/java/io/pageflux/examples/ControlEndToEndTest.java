@@ -1,0 +1,262 @@
+package io.pageflux.examples;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.net.UnixDomainSocketAddress;
+import java.nio.ByteBuffer;
+import java.nio.channels.Channels;
+import java.nio.channels.SocketChannel;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
+@Timeout(180)
+class ControlEndToEndTest {
+
+  private static final ObjectMapper JSON = new ObjectMapper();
+
+  @TempDir Path folder = Path.of("");
+  private Path image = Path.of("");
+  private Path copy = Path.of("");
+  private Path socket = Path.of("");
+  private final List<AutoCloseable> open = new ArrayList<>();
+
+  @BeforeEach
+  void makeImage() throws IOException {
+    image = folder.resolve("image");
+    copy = folder.resolve("copy");
+    byte[] bytes = new byte[32 << 20];
+    new Random(1).nextBytes(bytes);
+    Files.write(image, bytes);
+    socket = Files.createTempDirectory("pf").resolve("ctl");
+  }
+
+  @AfterEach
+  void close() throws Exception {
+    for (AutoCloseable one : open) {
+      one.close();
+    }
+    Files.deleteIfExists(socket);
+    Files.deleteIfExists(socket.getParent());
+  }
+
+  /** A migration that takes minutes unless somebody has it go faster. */
+  private Cli[] slowMigration() throws Exception {
+    Cli receiver = Cli.start("receive", "--listen=0", "--memory=" + copy, "--size=32m");
+    open.add(receiver);
+    String address = receiver.awaitLine("listening on (\\S+) for").group(1);
+    Cli sender =
+        Cli.start(
+            "send",
+            "--connect=" + address,
+            "--memory=" + image,
+            "--max-bandwidth=100k",
+            "--control=unix:" + socket);
+    open.add(sender);
+    // Round 1 begins a moment after the socket is there.
+    while (!Files.exists(socket) || !ctlJson("query").path("status").asText().equals("active")) {
+      assertThat(ProcessHandle.of(sender.pid())).isPresent();
+    }
+    return new Cli[] {sender, receiver};
+  }
+
+  private Cli.Result ctl(String... arguments) throws Exception {
+    List<String> all = new ArrayList<>(List.of("ctl", socket.toString()));
+    all.addAll(List.of(arguments));
+    return Cli.run(all.toArray(String[]::new));
+  }
+
+  private JsonNode ctlJson(String... arguments) throws Exception {
+    List<String> all = new ArrayList<>(List.of(arguments));
+    all.add("--json");
+    return JSON.readTree(ctl(all.toArray(String[]::new)).stdout());
+  }
+
+  @Test
+  void aMigrationIsQueriedPausedChangedAndFollowedToItsEnd() throws Exception {
+    Cli[] both = slowMigration();
+    assertThat(PosixFilePermissions.toString(Files.getPosixFilePermissions(socket)))
+        .isEqualTo("rw-------");
+    Cli events = Cli.start("ctl", socket.toString(), "events");
+    open.add(events);
+    events.awaitLine("MIGRATION status=\"active\"");
+    assertThat(ctl("pause").exitCode()).isZero();
+    events.awaitLine("MIGRATION status=\"paused\"");
+    ctl("pause").isFailure(1, "the migration is paused already");
+    Cli.Result query = ctl("query");
+    assertThat(query.stdout()).contains("status: paused", "max-bandwidth: 102400");
+
+    ctl("set", "max-bandwidth=1").isFailure(1, "max-bandwidth is 0 (no limit) or at least");
+    ctl("set", "bandwidth=1").isFailure(1, "there is no parameter 'bandwidth'");
+    ctl("set", "multifd-zstd-level=99").isFailure(1, "zstd has levels from");
+    ctl("set").isFailure(2, "set needs NAME=VALUE");
+    JsonNode set =
+        ctlJson(
+            "set",
+            "max-bandwidth=0",
+            "downtime-limit=500",
+            "multifd-zstd-level=3",
+            "compress-threads=1",
+            "xbzrle-cache-size=16m");
+    assertThat(set)
+        .isEqualTo(
+            JSON.readTree(
+                "{\"max-bandwidth\":0,\"downtime-limit\":500,\"multifd-compression\":\"zstd\","
+                    + "\"multifd-zstd-level\":3,\"compress-threads\":1,"
+                    + "\"xbzrle-cache-size\":16777216}"));
+    assertThat(ctl("continue").exitCode()).isZero();
+    assertThat(both[0].result().exitCode()).as("%s", both[0].result()).isZero();
+    assertThat(both[1].result().exitCode()).isZero();
+    events.awaitLine("MIGRATION status=\"completed\"");
+    assertThat(events.result().exitCode()).isZero();
+    assertThat(Files.mismatch(image, copy)).isEqualTo(-1);
+    assertThat(Files.exists(socket)).isFalse();
+    ctl("query").isFailure(1, "no 'pageflux send --control' can be reached");
+  }
+
+  @Test
+  void aCancelledMigrationSaysWhoCancelledIt() throws Exception {
+    Cli[] both = slowMigration();
+    assertThat(ctl("cancel").exitCode()).isZero();
+    both[0].result().isFailure(1, "cancelled by 'pageflux ctl': the guest goes on at the source");
+    both[1].result().isFailure(1, "the peer reports", "cancelled");
+    assertThat(Files.exists(socket)).isFalse();
+  }
+
+  /** A controller that does not behave. */
+  private final class Raw implements AutoCloseable {
+    private final SocketChannel channel = SocketChannel.open(UnixDomainSocketAddress.of(socket));
+    private final BufferedReader lines =
+        new BufferedReader(Channels.newReader(channel, StandardCharsets.UTF_8));
+
+    Raw() throws IOException {
+      open.add(this);
+    }
+
+    void say(String text) throws IOException {
+      ByteBuffer bytes = ByteBuffer.wrap(text.getBytes(StandardCharsets.UTF_8));
+      while (bytes.hasRemaining()) {
+        channel.write(bytes);
+      }
+    }
+
+    JsonNode hear() throws IOException {
+      String line = lines.readLine();
+      assertThat(line).as("an answer").isNotNull();
+      return JSON.readTree(line);
+    }
+
+    @Override
+    public void close() throws IOException {
+      channel.close();
+    }
+  }
+
+  @Test
+  void whoSendsGarbageIsAnsweredOrCutOffAndTheMigrationGoesOn() throws Exception {
+    Cli[] both = slowMigration();
+    Raw raw = new Raw();
+    assertThat(raw.hear().has("QMP")).isTrue();
+    for (String garbage :
+        List.of(
+            "hello",
+            "[]",
+            "{",
+            "{}{}",
+            "{\"execute\":1}",
+            "{\"execute\":\"quit\",\"id\":7}",
+            "{\"execute\":\"query-migrate\",\"arguments\":{\"a\":1}}",
+            "{\"execute\":\"migrate-pause\",\"execute\":\"migrate-pause\"}",
+            "{\"execute\":\"migrate-set-parameters\",\"arguments\":{\"max-bandwidth\":1e99}}",
+            "{\"execute\":\"migrate-set-parameters\",\"arguments\":{\"downtime-limit\":-1}}",
+            "{\"execute\":\"migrate-continue\"}",
+            "[".repeat(10_000),
+            "\0")) {
+      raw.say(garbage + "\n");
+      JsonNode answer = raw.hear();
+      assertThat(answer.path("error").path("desc").asText()).as(garbage).isNotEmpty();
+      assertThat(answer.has("id")).isEqualTo(garbage.contains("\"id\""));
+    }
+    raw.say("{\"execute\":\"query-mi"); // and it goes away in the middle of it
+    raw.close();
+    Raw long1 = new Raw();
+    long1.hear();
+    long1.say("x".repeat(16_385));
+    assertThat(long1.hear().path("error").path("desc").asText())
+        .contains("16384 bytes at the most");
+    assertThat(long1.lines.readLine()).as("cut off").isNull();
+
+    Raw flood = new Raw(); // reads nothing, until it has been stopped by that
+    flood.channel.configureBlocking(false);
+    ByteBuffer query = ByteBuffer.wrap("{\"execute\":\"query-migrate\"}\n".getBytes());
+    int refused = 0;
+    for (int i = 0; i < 200_000 && refused < 1000; i++) {
+      query.rewind();
+      refused = flood.channel.write(query) == 0 ? refused + 1 : 0;
+    }
+    List<Raw> many = new ArrayList<>();
+    for (int i = 0; i < 15; i++) {
+      many.add(new Raw());
+      many.getLast().hear();
+    }
+    assertThat(new Raw().hear().path("error").path("desc").asText()).contains("16 controllers");
+    for (Raw one : many) {
+      one.close();
+    }
+    flood.close();
+    Cli.Result done;
+    do { // The server notices a moment later that they have gone.
+      done = ctl("set", "max-bandwidth=0");
+    } while (done.exitCode() != 0 && String.join("", done.err()).contains("controllers"));
+    assertThat(both[0].result().exitCode()).as("%s", both[0].result()).isZero();
+    assertThat(Files.mismatch(image, copy)).isEqualTo(-1);
+  }
+
+  @Test
+  void ofTwoWhoPauseAtOnceOneIsTooLate() throws Exception {
+    Cli[] both = slowMigration();
+    List<Raw> two = List.of(new Raw(), new Raw());
+    for (Raw one : two) {
+      one.hear();
+    }
+    for (String command : List.of("migrate-pause", "migrate-continue")) {
+      for (Raw one : two) {
+        one.say("{\"execute\":\"%s\"}\n".formatted(command));
+      }
+      List<JsonNode> answers = List.of(two.get(0).hear(), two.get(1).hear());
+      assertThat(answers).as(command).filteredOn(answer -> answer.has("return")).hasSize(1);
+      assertThat(answers)
+          .as(command)
+          .filteredOn(
+              answer -> answer.path("error").path("desc").asText().contains("the migration"))
+          .hasSize(1);
+    }
+    assertThat(ctl("set", "max-bandwidth=0").exitCode()).isZero();
+    assertThat(both[0].result().exitCode()).isZero();
+    assertThat(Files.mismatch(image, copy)).isEqualTo(-1);
+  }
+
+  @Test
+  void aSocketThatIsInUseAndOneThatIsNoneAreRefused() throws Exception {
+    Cli[] both = slowMigration();
+    Cli.run("send", "--connect=1", "--memory=" + image, "--control=unix:" + socket)
+        .isFailure(1, "--control", "another program listens there");
+    Cli.run("send", "--connect=1", "--memory=" + image, "--control=localhost:1")
+        .isFailure(2, "--control is unix:PATH");
+    assertThat(ctl("set", "max-bandwidth=0").exitCode()).isZero();
+    assertThat(both[0].result().exitCode()).isZero();
+  }
+}
