@@ -14,6 +14,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Map;
 import java.util.Objects;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Predicate;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
@@ -26,7 +27,7 @@ import reactor.core.publisher.Mono;
 @ExtendWith(LeakCheck.class)
 class RelayPostcopyTest {
 
-  private static final BootSector WRITER = BootSector.upToMiB(17);
+  private static final BootSector WRITER = BootSector.upToMiB(9);
   private static final Map<String, Boolean> CAPABILITIES =
       Map.of("return-path", true, "postcopy-ram", true, "events", true);
 
@@ -51,19 +52,35 @@ class RelayPostcopyTest {
   }
 
   private static MigrateStatus await(QemuProcess qemu, Predicate<MigrateStatus> condition) {
-    return Objects.requireNonNull(
-        Mono.defer(qemu.commands()::queryMigrate)
-            .repeatWhen(answered -> answered.delayElements(Duration.ofMillis(5)))
-            .filter(condition)
-            .blockFirst(PATIENCE));
+    AtomicReference<MigrateStatus> last = new AtomicReference<>();
+    try {
+      return Objects.requireNonNull(
+          Mono.defer(qemu.commands()::queryMigrate)
+              .doOnNext(last::set)
+              .repeatWhen(answered -> answered.delayElements(Duration.ofMillis(5)))
+              .filter(condition)
+              .blockFirst(PATIENCE));
+    } catch (IllegalStateException e) {
+      MigrateStatus status = last.get();
+      throw new AssertionError(
+          "the last status was %s; QEMU: %s"
+              .formatted(status == null ? "none" : status.info(), qemu.errors()),
+          e);
+    }
   }
 
   private static void awaitPasses(QemuProcess source, int passes) {
-    await(
-        source,
-        status ->
-            status.isEnded()
-                || status.info().path("ram").path("dirty-sync-count").asInt() > passes);
+    MigrateStatus there =
+        await(
+            source,
+            status ->
+                status.isEnded()
+                    || status.info().path("ram").path("dirty-sync-count").asInt() > passes);
+    assertThat(there.toString()).isEqualTo("active");
+  }
+
+  private static int requests(MigrateStatus status) {
+    return status.info().path("ram").path("postcopy-requests").asInt();
   }
 
   private static void assertGoesOn(QemuProcess source, QemuProcess destination) {
@@ -90,7 +107,7 @@ class RelayPostcopyTest {
         source.qmp().execute("migrate-start-postcopy").block(PATIENCE);
         MigrateStatus end = await(source, MigrateStatus::isEnded);
         assertThat(end.toString()).isEqualTo("completed");
-        assertThat(end.info().path("ram").path("postcopy-requests").asInt()).isPositive();
+        assertThat(requests(end)).isPositive();
         assertThat(RelayPair.failure(relays.sourceEnd())).isNull();
         assertThat(RelayPair.failure(relays.destinationEnd())).isNull();
         if (passes > 0) {
@@ -112,8 +129,10 @@ class RelayPostcopyTest {
         source.commands().migrate(relays.uri()).block(PATIENCE);
         awaitPasses(source, 1);
         source.qmp().execute("migrate-start-postcopy").block(PATIENCE);
-        await(source, status -> status.status().equals("postcopy-active"));
-        destination.awaitPasses(1); // it runs there
+        // The guest runs there and has only begun to fetch its pages. QEMU 7.2 would never hear of
+        // a connection that is lost after its last page.
+        MigrateStatus before = await(source, status -> requests(status) > 10);
+        assertThat(before.toString()).isEqualTo("postcopy-active");
         relays.cut();
         await(source, status -> status.status().equals("postcopy-paused"));
         await(destination, status -> status.status().equals("postcopy-paused"));
