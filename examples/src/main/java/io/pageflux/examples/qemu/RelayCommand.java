@@ -26,8 +26,8 @@ import picocli.CommandLine.Option;
           + " deltas and compressed pages to 'qemu-relay destination', which hands QEMU's own"
           + " stream to the destination's QEMU. Neither QEMU knows of it.",
       "Switch on the capability return-path in both QEMUs, and postcopy-ram if you like; leave"
-          + " multifd, postcopy-preempt and compress off. In QEMU: migrate_set_parameter max-bandwidth 0, for the relay slows QEMU down"
-          + " to what the link carries."
+          + " multifd, postcopy-preempt and compress off. In QEMU: migrate_set_parameter"
+          + " max-bandwidth 0, for the relay slows QEMU down to what the link carries."
     })
 public final class RelayCommand {
 

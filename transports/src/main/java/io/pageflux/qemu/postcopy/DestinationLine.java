@@ -39,6 +39,9 @@ final class DestinationLine extends BaseSubscriber<TransportBuffer> implements A
 
   private static final int MAX_ANSWERS = 16;
 
+  /** How long a transport may hold buffers after its connection was closed. */
+  private static final Duration RELEASE_TIMEOUT = Duration.ofSeconds(10);
+
   private final Connection connection;
   private final Bell bell;
   private final PagesLeft left;
@@ -379,6 +382,11 @@ final class DestinationLine extends BaseSubscriber<TransportBuffer> implements A
     }
   }
 
+  /**
+   * Closes the connection, and waits until all that was on its way has been given back.
+   *
+   * @throws IllegalStateException if it is not, though there is nobody who could hold it
+   */
   @Override
   public void close() {
     synchronized (bell) {
@@ -386,6 +394,6 @@ final class DestinationLine extends BaseSubscriber<TransportBuffer> implements A
     }
     outgoing.tryEmitComplete();
     connection.dispose(); // which ends the receiving, too
-    slabs.closeWhenIdle().subscribe();
+    slabs.closeWhenIdle().block(RELEASE_TIMEOUT);
   }
 }

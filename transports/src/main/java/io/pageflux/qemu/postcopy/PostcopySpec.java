@@ -10,7 +10,7 @@ import reactor.util.retry.Retry;
  * Which captured guest to resume lazily, and how. Immutable: each {@code with} method returns a
  * changed copy.
  *
- * <p><b>Memory bound</b>, whatever the guest's size: 600 KiB of slabs (for pages of 4 KiB), up to
+ * <p><b>Memory bound</b>, whatever the guest's size: 300 KiB of slabs (for pages of 4 KiB), up to
  * two bits of heap for each page, 3 MiB for requests that wait, and what it takes to open a
  * capture.
  *

@@ -117,6 +117,12 @@ final class RelaySource extends RelayLink {
         }
         addPieces(element.raw(), records);
       }
+      case QemuElement.DeviceTail tail -> {
+        if (!layoutSeen) {
+          window.keepSmall(); // a post-copy goes on: these are pages, though nobody here reads them
+        }
+        addPieces(element.raw(), records);
+      }
       default -> addPieces(element.raw(), records);
     }
     return records;

@@ -1,5 +1,6 @@
 package io.pageflux.qemu.postcopy;
 
+import static io.pageflux.qemu.postcopy.LazyResumes.PATIENCE;
 import static io.pageflux.qemu.postcopy.LazyResumes.assertHas;
 import static io.pageflux.qemu.postcopy.LazyResumes.failure;
 import static io.pageflux.qemu.postcopy.LazyResumes.resume;
@@ -25,7 +26,7 @@ import reactor.util.retry.Retry;
 /** What is said to a destination, and in which order. */
 class LazyResumeTest {
 
-  private static final Duration PATIENCE = Duration.ofSeconds(60);
+  private static final int PAGES_AT_ONCE = PageSender.BATCH_BYTES / PAGE;
 
   @TempDir private Path directory = Path.of("");
 
@@ -80,7 +81,7 @@ class LazyResumeTest {
       List<Long> pages = destination.placed.stream().map(FakeDestination.Placed::page).toList();
       int at = pages.indexOf(3000L);
       // What had left before, and what the transport holds, cannot be overtaken.
-      assertThat(at - asked.get()).isBetween(0, 8 * 8);
+      assertThat(at - asked.get()).isBetween(0, 8 * PAGES_AT_ONCE);
       assertThat(pages.subList(at, at + 900))
           .isEqualTo(java.util.stream.LongStream.range(3000, 3900).boxed().toList());
     }
@@ -153,7 +154,7 @@ class LazyResumeTest {
       end.orTimeout(60, TimeUnit.SECONDS).join();
       assertHas(capture, destination);
       assertThat(destination.placed.indexOf(new FakeDestination.Placed("ram0", 3000)))
-          .isEqualTo(DestinationLine.MAX_BACKGROUND_BUFFERS * 8);
+          .isEqualTo(DestinationLine.MAX_BACKGROUND_BUFFERS * PAGES_AT_ONCE);
     }
   }
 

@@ -99,7 +99,7 @@ class RelayPostcopyTest {
     try (QemuProcess source = source();
         QemuProcess destination = destination()) {
       // All that the guest has is dirty all the time: pre-copy alone would never end.
-      limit(source, 20 << 20, 4 << 20);
+      limit(source, 20 << 20, 8 << 20);
       try (RelayPair relays =
           new RelayPair(RelaySpec.DEFAULT, RelayPair.await(destination, CAPABILITIES))) {
         source.commands().migrate(relays.uri()).block(PATIENCE);
