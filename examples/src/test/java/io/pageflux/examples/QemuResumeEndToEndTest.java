@@ -115,6 +115,7 @@ class QemuResumeEndToEndTest {
           Cli.run("qemu-resume", capture().toString(), "--connect=unix:" + again, "--recover");
       assertThat(result.exitCode()).as("%s", result).isZero();
       assertThat(result.stdout()).contains("recovered 1 times");
+      assertThat(result.err()).contains("recovered the guest goes on");
       assertGoesOn(qemu);
     }
   }

@@ -164,8 +164,8 @@ public final class QemuResumeCommand implements Callable<Integer> {
   private static String whatHappens(PostcopyInfo info) {
     return switch (info.status()) {
       case ACTIVE ->
-          info.toRunning().isZero()
-              ? "recovered"
+          info.recoveries() > 0
+              ? "recovered the guest goes on"
               : "running   the guest has its devices after " + Durations.text(info.toRunning());
       case PAUSED ->
           "paused    the connection is lost, and the guest stands still: say migrate-recover to its"
