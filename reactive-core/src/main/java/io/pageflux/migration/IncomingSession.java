@@ -861,6 +861,12 @@ final class IncomingSession {
       outcome.tryEmitValue(info());
     }
 
+    private void close() {
+      synchronized (turn) {
+        closed = true;
+      }
+    }
+
     Mono<Void> finish() {
       watches.dispose();
       IncomingPostcopy used = postcopy;
@@ -872,12 +878,11 @@ final class IncomingSession {
       watches.dispose();
       statistics.received(position());
       boolean ruledOut = takeOver.stop();
-      synchronized (turn) {
-        closed = true;
-      }
       startRuledOut = ruledOut;
       IncomingPostcopy used = postcopy;
       return Mono.whenDelayError(
+          // Elsewhere: who fails here may hold what whoever has its turn waits for.
+          Mono.<Void>fromRunnable(this::close).subscribeOn(Schedulers.boundedElastic()),
           channel.hangUp(reason, (ruledOut || switched) && !reason.isFromPeer()),
           used == null ? Mono.empty() : used.close(reason, !ruledOut));
     }
