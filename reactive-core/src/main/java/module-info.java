@@ -19,6 +19,7 @@ module io.pageflux.core {
   exports io.pageflux.migration;
   exports io.pageflux.operator;
   exports io.pageflux.page;
+  exports io.pageflux.postcopy;
   exports io.pageflux.prediction;
   exports io.pageflux.transport;
   exports io.pageflux.wire;

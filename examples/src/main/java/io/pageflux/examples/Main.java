@@ -2,6 +2,7 @@ package io.pageflux.examples;
 
 import io.pageflux.examples.bench.BenchCommand;
 import io.pageflux.examples.bench.CheckpointBenchCommand;
+import io.pageflux.examples.bench.postcopy.PostcopyBenchCommand;
 import io.pageflux.examples.bench.qemu.QemuBenchCommand;
 import io.pageflux.examples.cli.Console;
 import io.pageflux.examples.cli.Interruption;
@@ -61,6 +62,7 @@ public final class Main {
             new QemuResumeCommand(console),
             new QmpCommand(console),
             new BenchCommand(console),
+            new PostcopyBenchCommand(console),
             new QemuBenchCommand(console),
             new PredictCommand(console),
             new PredictBenchCommand(console),

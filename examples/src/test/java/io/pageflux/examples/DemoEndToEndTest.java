@@ -69,6 +69,37 @@ class DemoEndToEndTest {
   }
 
   @ParameterizedTest
+  @ValueSource(ints = {0, 1, 3})
+  void theStoreMayGoOnBeforeItsMemoryIsThere(int rounds, @TempDir Path folder) throws Exception {
+    Path report = folder.resolve("report.json");
+    Cli.Result result =
+        Cli.run(
+            "demo",
+            "--size=64m",
+            "--dirty-rate=200m",
+            "--link-rate=100m",
+            "--run-after=100ms",
+            "--postcopy",
+            "--postcopy-after=" + rounds,
+            "--json=" + report);
+
+    assertThat(result.messages()).isEmpty();
+    assertThat(result.exitCode()).isZero();
+    assertThat(result.stdout())
+        .contains("post-copy", "switched after", "in pre-copy", "waited", "median")
+        .contains("every one is sound, recent and in its place");
+    JsonNode json = new ObjectMapper().readTree(Files.readString(report));
+    JsonNode postcopy = json.path("postcopy");
+    assertThat(json.path("status").asText()).isEqualTo("completed");
+    assertThat(postcopy.path("absent-pages").asLong())
+        .isPositive()
+        .isEqualTo(
+            postcopy.path("requested-pages").asLong() + postcopy.path("pushed-pages").asLong());
+    assertThat(json.path("ram").path("postcopy-requests").asLong()).isPositive();
+    assertThat(json.path("ram").path("postcopy-bytes").asLong()).isPositive();
+  }
+
+  @ParameterizedTest
   @ValueSource(strings = {"none", "xbzrle", "zstd:3"})
   void everyCodecWillDo(String codec, @TempDir Path folder) throws Exception {
     Path report = folder.resolve("report.json");
@@ -209,5 +240,28 @@ class DemoEndToEndTest {
       }
       assertNoneIsLeft(pids);
     }
+  }
+
+  @Test
+  void aLineThatIsCutAgainAndAgainIsMadeAgain(@TempDir Path folder) throws Exception {
+    Path report = folder.resolve("report.json");
+    Cli.Result result =
+        Cli.run(
+            "demo",
+            "--size=64m",
+            "--link-rate=60m",
+            "--dirty-rate=8m",
+            "--run-after=300ms",
+            "--break-at=30%,60%,90%",
+            "--json=" + report);
+
+    assertThat(result.exitCode()).isZero();
+    assertThat(result.stdout())
+        .contains("the connection is to be made again", "the destination has the rest")
+        .contains("every one is sound, recent and in its place");
+    JsonNode json = new ObjectMapper().readTree(Files.readString(report));
+    assertThat(json.path("status").asText()).isEqualTo("completed");
+    // All of the memory was sent once, and little of it twice.
+    assertThat(json.path("ram").path("normal").asLong()).isLessThan(2 * (64 << 20) / 4096);
   }
 }

@@ -3,6 +3,7 @@ package io.pageflux.convergence;
 import io.pageflux.channel.MigrationText;
 import io.pageflux.convergence.ConvergenceDecision.Abort;
 import io.pageflux.convergence.ConvergenceDecision.SetDowntimeLimit;
+import io.pageflux.convergence.ConvergenceDecision.StartPostcopy;
 import io.pageflux.convergence.ConvergenceDecision.SwitchOver;
 import io.pageflux.convergence.ConvergenceDecision.Throttle;
 import io.pageflux.convergence.ConvergenceDecision.Wait;
@@ -32,6 +33,8 @@ public final class ConvergenceControl {
   private ConvergenceLimits limits;
   private ConvergencePolicy policy;
   private boolean failed;
+  private boolean postcopyPossible;
+  private boolean postcopyRefused;
   private Duration downtimeLimit;
 
   /** Makes a control of one migration. */
@@ -48,6 +51,8 @@ public final class ConvergenceControl {
     GO_ON,
     /** It pauses the guest. */
     SWITCH_OVER,
+    /** It leaves the round and switches to post-copy. */
+    START_POSTCOPY,
     /** It gives up. */
     ABORT
   }
@@ -134,6 +139,14 @@ public final class ConvergenceControl {
           steps.add(new ConvergenceStep(at, Kind.SWITCH_OVER, "switch-over", why));
           return new Outcome(Action.SWITCH_OVER, why, -1, List.copyOf(steps));
         }
+        case StartPostcopy(String why) -> {
+          if (!postcopyPossible) {
+            refusePostcopy(at, why, steps);
+            return goOn(-1, steps);
+          }
+          steps.add(new ConvergenceStep(at, Kind.START_POSTCOPY, "post-copy", why));
+          return new Outcome(Action.START_POSTCOPY, why, -1, List.copyOf(steps));
+        }
         case Abort(String why) -> {
           steps.add(new ConvergenceStep(at, Kind.ABORT, "migration given up", why));
           return new Outcome(Action.ABORT, why, -1, List.copyOf(steps));
@@ -144,6 +157,23 @@ public final class ConvergenceControl {
       }
     }
     return goOn(-1, steps);
+  }
+
+  /** Says that post-copy may be decided on. Without that it is not possible. */
+  public void allowPostcopy() {
+    postcopyPossible = true;
+  }
+
+  private void refusePostcopy(Duration at, String why, List<ConvergenceStep> steps) {
+    if (!postcopyRefused) {
+      postcopyRefused = true;
+      steps.add(
+          new ConvergenceStep(
+              at,
+              Kind.POSTCOPY_REFUSED,
+              "no post-copy, for it was not agreed on with the destination",
+              why));
+    }
   }
 
   private static Outcome goOn(int throttlePercent, List<ConvergenceStep> steps) {

@@ -4,8 +4,8 @@ import java.time.Duration;
 import java.util.Objects;
 
 /**
- * What a policy wants to be done. Sealed, and going to grow: post-copy will be another one, so a
- * {@code switch} over decisions outside this library should have a {@code default}.
+ * What a policy wants to be done. Sealed, and may grow: a {@code switch} over decisions outside
+ * this library should have a {@code default}.
  */
 public sealed interface ConvergenceDecision {
 
@@ -68,6 +68,18 @@ public sealed interface ConvergenceDecision {
   record SwitchOver(String reason) implements ConvergenceDecision {
     /** Requires a reason. */
     public SwitchOver {
+      Objects.requireNonNull(reason, "reason");
+    }
+  }
+
+  /**
+   * Switch to post-copy, at once, also within a round: the guest is paused, and goes on at the
+   * destination before all pages are there. Where it is not possible this is a {@link Wait}, and
+   * the steps say so once.
+   */
+  record StartPostcopy(String reason) implements ConvergenceDecision {
+    /** Requires a reason. */
+    public StartPostcopy {
       Objects.requireNonNull(reason, "reason");
     }
   }

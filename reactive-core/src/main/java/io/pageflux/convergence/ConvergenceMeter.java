@@ -96,6 +96,11 @@ public final class ConvergenceMeter {
     periodNanos = nowNanos;
   }
 
+  /** What {@linkplain #began has begun} goes on with something that began earlier. */
+  public void goesOnSince(long nanos) {
+    beganNanos = nanos;
+  }
+
   /**
    * A round begins.
    *

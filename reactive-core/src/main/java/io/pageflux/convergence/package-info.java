@@ -11,8 +11,8 @@
  * <h2>When the policy is asked</h2>
  *
  * <p>At the end of each round, and each second within a long one. A throttle, another limit of the
- * downtime and an abort take effect at once; a switch-over only at the end of a round, for until
- * then the destination lacks pages that nobody has written since.
+ * downtime and an abort take effect at once, and so does post-copy; a switch-over only at the end
+ * of a round, for until then the destination lacks pages that nobody has written since.
  *
  * <h2>What is there</h2>
  *
@@ -22,6 +22,8 @@
  *   <li>{@link io.pageflux.convergence.LimitPolicy}: a fixed limit of the downtime.
  *   <li>{@link io.pageflux.convergence.RampedDowntime}: a limit that is raised step by step.
  *   <li>{@link io.pageflux.convergence.AutoConverge}: the guest is throttled, by QEMU's rule.
+ *   <li>{@link io.pageflux.convergence.PostcopyPolicy}: another one, and post-copy when that is not
+ *       worth going on with.
  * </ul>
  */
 @NullMarked

@@ -22,4 +22,9 @@ final class Answer<V> {
   Mono<V> asMono() {
     return given.asMono();
   }
+
+  /** {@return whether it was asked for} */
+  boolean isAsked() {
+    return asked;
+  }
 }

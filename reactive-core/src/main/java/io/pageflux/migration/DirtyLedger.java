@@ -1,6 +1,7 @@
 package io.pageflux.migration;
 
 import io.pageflux.memory.MemoryPages;
+import io.pageflux.memory.PageSet;
 import io.pageflux.memory.RamLayout;
 
 /**
@@ -39,6 +40,23 @@ final class DirtyLedger {
 
   /** The destination has the round's pages. */
   void acknowledge() {
+    inFlight.clear();
+  }
+
+  /**
+   * The destination has those of the round's pages that were read; the others are dirty again.
+   *
+   * @param block the block in which reading ended
+   * @param end behind the last page of it that was read
+   */
+  void acknowledge(int block, long end) {
+    for (int b = block; b < inFlight.layout().blocks().size(); b++) {
+      PageSet unread = inFlight.of(b);
+      long from = b == block ? end : 0;
+      for (long page = unread.nextSet(from); page >= 0; page = unread.nextSet(page + 1)) {
+        dirty.of(b).add(page);
+      }
+    }
     inFlight.clear();
   }
 

@@ -14,6 +14,8 @@ import io.pageflux.page.BatchGeometry;
 import io.pageflux.page.PageBatch;
 import io.pageflux.page.PageKind;
 import io.pageflux.page.SlabPool;
+import io.pageflux.postcopy.AbsentPages;
+import io.pageflux.postcopy.PostcopyMemory;
 import io.pageflux.transport.Acceptor;
 import io.pageflux.transport.Connection;
 import io.pageflux.wire.Feature;
@@ -24,8 +26,10 @@ import io.pageflux.wire.WireRecord;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
+import java.util.UUID;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.atomic.AtomicReference;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 import reactor.core.Disposable;
@@ -47,6 +51,12 @@ final class IncomingSession {
 
   private static final Duration RELEASE_TIMEOUT = Duration.ofSeconds(10);
 
+  /**
+   * After so many bytes of pushed pages the source is told: less than its window, which is 1 MiB at
+   * the least.
+   */
+  static final long PUSH_ACKNOWLEDGED_BYTES = 256 << 10;
+
   /** What the source may say next. */
   private enum Phase {
     HELLO,
@@ -55,18 +65,9 @@ final class IncomingSession {
     IN_ROUND,
     DEVICE_STATE,
     AWAITING_COMMIT,
-    RUNNING
-  }
-
-  /**
-   * Whether the guest is started here: the one decision that must not be taken twice. Who tells the
-   * source that it is not has to have ruled it out before, and who starts it must not be told off
-   * any more.
-   */
-  private enum Start {
-    OPEN,
-    STARTING,
-    RULED_OUT
+    RUNNING,
+    LISTENING,
+    POSTCOPY
   }
 
   private final IncomingSpec spec;
@@ -75,10 +76,7 @@ final class IncomingSession {
   private final GuestMemory memory;
   private final Scheduler timer = Schedulers.parallel();
   private final IncomingStatistics statistics;
-  private final Sinks.One<MigrationInfo> outcome = Sinks.one();
-
   private volatile Phase phase = Phase.HELLO;
-  private final AtomicReference<Start> start = new AtomicReference<>(Start.OPEN);
   private volatile @Nullable SlabPool pool;
   private final MadeConnection line = new MadeConnection();
 
@@ -89,6 +87,29 @@ final class IncomingSession {
   private long deviceStateBytes;
   private WireRecord.@Nullable Offer offer;
   private final HookCalls hooks;
+  private UUID session = new UUID(0, 0);
+  private BatchGeometry geometry = BatchGeometry.DEFAULT;
+
+  // Null unless it was agreed on.
+  private volatile @Nullable IncomingPostcopy postcopy;
+
+  /** Whether the guest is, or was, started before all of its pages are here. */
+  private volatile boolean switched;
+
+  /** What outlives a connection; null unless that was agreed on. */
+  private volatile @Nullable IncomingState state;
+
+  /** Whether nothing that the last connection has said starts the guest any more. */
+  private volatile boolean startRuledOut;
+
+  /** Whether the source was awaited long enough. */
+  private boolean gaveUp;
+
+  /** When the connection was lost that is to be made again; -1 if it was not. */
+  private long lostNanos = -1;
+
+  private volatile boolean complete;
+  private volatile @Nullable MigrationException broken;
 
   IncomingSession(IncomingSpec spec, Mono<Void> stop, MigrationRun.EventSink events) {
     this.spec = spec;
@@ -116,7 +137,7 @@ final class IncomingSession {
             .doOnDiscard(Connection.class, Connection::dispose);
     return Mono.<Void>fromRunnable(this::requireNotLent)
         .then(received(accepting))
-        .onErrorMap(MigrationException::ofAny)
+        .onErrorMap(this::withMissingPages)
         .doOnError(this::failed)
         .doFinally(signal -> line.close())
         .doOnSubscribe(s -> status(MigrationStatus.SETUP));
@@ -140,34 +161,97 @@ final class IncomingSession {
         Mono.fromSupplier(
             () -> Schedulers.newParallel("pageflux-decompress", spec.workers(), true)),
         threads ->
-            accepting.flatMap(
-                connection ->
-                    Mono.usingWhen(
-                        Mono.fromSupplier(() -> new Conversation(connection, threads)),
-                        Conversation::listen,
-                        Conversation::finish,
-                        Conversation::fail,
-                        conversation -> conversation.fail(MigrationRun.cancelled()))),
+            conversation(accepting, threads)
+                .onErrorResume(e -> resumed(accepting, threads, MigrationException.ofAny(e))),
         this::close);
   }
 
-  private Mono<Void> close(Scheduler threads) {
+  private Mono<MigrationInfo> conversation(Mono<Connection> accepting, Scheduler threads) {
+    return accepting.flatMap(
+        connection ->
+            Mono.usingWhen(
+                Mono.fromSupplier(() -> new Conversation(connection, threads)),
+                Conversation::listen,
+                Conversation::finish,
+                Conversation::fail,
+                conversation -> conversation.fail(MigrationRun.cancelled())));
+  }
+
+  /** Awaits the source once more, if the failure is only that its connection was lost. */
+  private Mono<MigrationInfo> resumed(
+      Mono<Connection> accepting, Scheduler threads, MigrationException lost) {
+    Duration patience = spec.resume();
+    boolean resumable =
+        OutgoingSession.isOfTheLine(lost) || lost.getCause() instanceof AnotherSource;
+    // Only if the start is ruled out: what the old connection has said starts nothing any more.
+    if (patience == null
+        || state == null
+        || switched
+        || offer != null
+        || gaveUp
+        || !startRuledOut
+        || !resumable) {
+      return Mono.error(lost);
+    }
+    if (lostNanos < 0) {
+      lostNanos = now();
+      status(MigrationStatus.RECONNECTING);
+    }
+    Duration left = patience.minusNanos(now() - lostNanos);
+    Mono<Connection> again =
+        left.isNegative() || left.isZero()
+            ? Mono.error(notBack(lost))
+            : accepting.timeout(left, Mono.error(() -> notBack(lost)), timer);
+    return slabsReleased()
+        .then(Mono.fromRunnable(this::beginAnew))
+        .then(Mono.defer(() -> conversation(again, threads)))
+        .onErrorResume(e -> resumed(accepting, threads, MigrationException.ofAny(e)));
+  }
+
+  private MigrationException notBack(MigrationException lost) {
+    gaveUp = true;
+    return MigrationException.of(
+        Kind.TIMEOUT,
+        "the source has not come back within %s: %s"
+            .formatted(
+                MigrationText.of(Objects.requireNonNull(spec.resume())), MigrationText.of(lost)));
+  }
+
+  /** Nothing is left of a conversation but the pages. */
+  private void beginAnew() {
+    phase = Phase.HELLO;
+    startRuledOut = false;
+    round = null;
+    deviceState.clear();
+    deviceStateBytes = 0;
+  }
+
+  /** Why a connection is turned away while a source is awaited. */
+  private static final class AnotherSource extends RuntimeException {
+    private static final long serialVersionUID = 1L;
+  }
+
+  private Mono<Void> slabsReleased() {
     return Mono.defer(
-            () -> {
-              SlabPool used = pool;
-              return used == null
-                  ? Mono.empty()
-                  : used.closeWhenIdle()
-                      .timeout(
-                          RELEASE_TIMEOUT,
-                          Mono.error(
-                              () ->
-                                  MigrationException.of(
-                                      Kind.INTERNAL,
-                                      "batches were not released: "
-                                          + used
-                                          + "; their memory is not freed")));
-            })
+        () -> {
+          SlabPool used = pool;
+          return used == null
+              ? Mono.empty()
+              : used.closeWhenIdle()
+                  .timeout(
+                      RELEASE_TIMEOUT,
+                      Mono.error(
+                          () ->
+                              MigrationException.of(
+                                  Kind.INTERNAL,
+                                  "batches were not released: "
+                                      + used
+                                      + "; their memory is not freed")));
+        });
+  }
+
+  private Mono<Void> close(Scheduler threads) {
+    return slabsReleased()
         // Who hears of the end hears it when the threads have been told to go, and not on them.
         .publishOn(Schedulers.boundedElastic())
         .doOnTerminate(threads::dispose);
@@ -176,9 +260,26 @@ final class IncomingSession {
   private void failed(Throwable e) {
     MigrationException reason = MigrationException.ofAny(e);
     boolean cancelled = reason.kind() == Kind.CANCELLED && !reason.isFromPeer();
-    MigrationStatus status = cancelled ? MigrationStatus.CANCELLED : MigrationStatus.FAILED;
+    MigrationStatus status =
+        phase == Phase.POSTCOPY
+            ? MigrationStatus.POSTCOPY_PAUSED
+            : cancelled ? MigrationStatus.CANCELLED : MigrationStatus.FAILED;
     statistics.ended(status, MigrationText.of(reason), now());
     events.emit(new MigrationEvent.StatusChanged(status));
+  }
+
+  /** Says of a failure in post-copy what it means for the guest, which runs here. */
+  private Throwable withMissingPages(Throwable e) {
+    MigrationException reason = MigrationException.ofAny(e);
+    IncomingPostcopy used = postcopy;
+    AbsentPages state = used == null ? null : used.state();
+    return phase != Phase.POSTCOPY || state == null
+        ? reason
+        : MigrationException.of(
+            reason.kind(),
+            "%s; the guest runs here and lacks %d pages, which only the source has: keep both"
+                .formatted(MigrationText.of(reason), state.missing()),
+            reason);
   }
 
   private void status(MigrationStatus status) {
@@ -189,13 +290,22 @@ final class IncomingSession {
   /** The exchange with one source. */
   private final class Conversation {
 
+    private final Sinks.One<MigrationInfo> outcome = Sinks.one();
+    private final TakeOver takeOver = new TakeOver();
+
+    /** Held while a record is taken, so that who closes this knows that none is any more. */
+    private final Object turn = new Object();
+
+    private boolean closed;
     private final WireChannel channel;
     private final Scheduler threads;
     private final PageLoader loader = new PageLoader(memory);
     private final DeltaDecoder deltas = new DeltaDecoder();
     private final Disposable.Composite watches = Disposables.composite();
+    private final AtomicBoolean impatient = new AtomicBoolean();
     private volatile long appliedPages;
     private long placedInRound;
+    private long unacknowledgedBytes;
 
     Conversation(Connection connection, Scheduler threads) {
       this.channel = new WireChannel(connection, spec.peerTimeout(), timer, this::end);
@@ -230,15 +340,40 @@ final class IncomingSession {
     }
 
     private void end(Throwable e) {
-      if (ruleOutStart()) {
-        outcome.tryEmitError(MigrationException.ofAny(e));
+      MigrationException reason = MigrationException.ofAny(e);
+      boolean tooLate = reason.kind() == Kind.CANCELLED && !reason.isFromPeer();
+      IncomingPostcopy used = postcopy;
+      if (!tooLate && switched && !complete && used != null) {
+        used.lost(reason); // Also while the guest is being started, which may be what waits.
       }
-      // Else it is too late: what matters is whether the guest starts, and that will be heard.
+      if (!tooLate) {
+        broken = reason; // In this order with the phase: who starts the guest looks the other way.
+      }
+      if (takeOver.stop() || (phase == Phase.POSTCOPY && !complete && !tooLate)) {
+        outcome.tryEmitError(reason);
+      } else if (takeOver.isStarting() && impatient.compareAndSet(false, true)) {
+        // It is too late: what matters is whether the guest starts, and that will be heard. But
+        // nobody who wants an end waits for ever.
+        watches.add(Mono.delay(spec.peerTimeout(), timer).subscribe(tick -> giveUpStarting(e)));
+      }
     }
 
-    /** {@return whether the guest is not started here, and will not be} */
-    private boolean ruleOutStart() {
-      return start.compareAndSet(Start.OPEN, Start.RULED_OUT) || start.get() == Start.RULED_OUT;
+    private void giveUpStarting(Throwable e) {
+      unclear(
+          "the guest has not said for %s whether it has started, and the migration ends: %s"
+              .formatted(MigrationText.of(spec.peerTimeout()), MigrationText.of(e)),
+          e);
+    }
+
+    /** Nobody may be told that the guest does not run here. */
+    private void unclear(String what, Throwable e) {
+      if (takeOver.take(TakeOver.Event.UNCLEAR) != null) {
+        outcome.tryEmitError(
+            MigrationException.of(
+                Kind.GUEST,
+                what + "; it may run here: look whether it does before it is resumed at the source",
+                e));
+      }
     }
 
     private void progress() {
@@ -248,11 +383,17 @@ final class IncomingSession {
 
     /** Bytes that have come, by the stream or another way. */
     private long position() {
-      return channel.bytesRead() + statistics.placedBytes();
+      IncomingPostcopy used = postcopy;
+      return channel.bytesRead() + statistics.placedBytes() + (used == null ? 0 : used.laneBytes());
     }
 
     private MigrationInfo info() {
       statistics.received(position());
+      IncomingPostcopy used = postcopy;
+      AbsentPages state = used == null ? null : used.state();
+      if (used != null && state != null) {
+        statistics.postcopy(state, used.absentPages());
+      }
       return statistics.info(now());
     }
 
@@ -264,21 +405,38 @@ final class IncomingSession {
 
     /** Takes the next record. {@return what has to be done before the one after it is taken} */
     private Mono<Void> next(WireRecord record) {
-      if (channel.isOver()) {
-        RecordDecompressor.release(record);
-        return Mono.empty();
+      synchronized (turn) {
+        if (closed || channel.isOver()) {
+          RecordDecompressor.release(record);
+          return Mono.empty();
+        }
+        try {
+          return take(record);
+        } catch (RuntimeException e) {
+          channel.endOver(e);
+          return Mono.empty();
+        }
       }
-      try {
-        return take(record);
-      } catch (RuntimeException e) {
-        channel.endOver(e);
-        return Mono.empty();
+    }
+
+    /** What follows on something that took its time, unless this has been closed meanwhile. */
+    private void later(Runnable next) {
+      synchronized (turn) {
+        if (!closed) {
+          next.run();
+        }
       }
     }
 
     private Mono<Void> take(WireRecord record) {
       switch (record) {
-        case WireRecord.Pages pages -> apply(pages.batch());
+        case WireRecord.Pages pages -> {
+          if (phase == Phase.POSTCOPY) {
+            push(pages.batch());
+          } else {
+            apply(pages.batch());
+          }
+        }
         case WireRecord.Hello hello -> hello(hello);
         case WireRecord.Layout layout -> layout(layout);
         case WireRecord.RoundBegin begin -> {
@@ -292,6 +450,19 @@ final class IncomingSession {
           return prepare(end);
         }
         case WireRecord.Commit commit -> start(commit);
+        case WireRecord.PostcopyListen listen -> listen(listen);
+        case WireRecord.Discard discard -> {
+          require(Phase.LISTENING, discard);
+          statistics.switching(now());
+          postcopyFor(discard).discard(discard);
+        }
+        case WireRecord.PostcopyBegin begin -> {
+          return beginPostcopy(begin);
+        }
+        case WireRecord.PostcopyEnd end -> {
+          require(Phase.POSTCOPY, end);
+          postcopyFor(end).end(end);
+        }
         case WireRecord.Failure failure ->
             throw MigrationException.reportedByPeer(failure.kind(), failure.message());
         case WireRecord.KeepAlive k -> {}
@@ -320,7 +491,11 @@ final class IncomingSession {
           new WireRecord.Hello(
               WireLimits.VERSION,
               WireLimits.VERSION,
-              Feature.migration() | (possible == null ? 0 : Feature.SHARED_MEMORY.mask()),
+              Feature.migration()
+                  | (possible == null ? 0 : Feature.SHARED_MEMORY.mask())
+                  // What came by a former connection is not known well enough for that.
+                  | (spec.postcopy() == null || state != null ? 0 : Feature.POSTCOPY.mask())
+                  | (spec.resume() == null ? 0 : Feature.RESUME.mask()),
               0,
               theirs.session(),
               theirs.channel(),
@@ -335,10 +510,24 @@ final class IncomingSession {
             "the source wants to use %d connections, but this side can use only one"
                 .formatted(theirs.channels()));
       }
+      requireAwaited(theirs);
       if (Feature.SHARED_MEMORY.in(features)) {
         offer = possible;
       }
+      session = theirs.session();
       phase = Phase.LAYOUT;
+    }
+
+    /** Once a connection was lost, only its source may take up what it has begun. */
+    private void requireAwaited(WireRecord.Hello theirs) {
+      IncomingState kept = state;
+      if (kept != null && !(Feature.RESUME.in(features) && kept.session.equals(theirs.session()))) {
+        throw MigrationException.of(
+            Kind.PROTOCOL,
+            "this side awaits the source of migration %s, whose connection was lost, and no other"
+                .formatted(kept.session),
+            new AnotherSource());
+      }
     }
 
     private void layout(WireRecord.Layout theirs) {
@@ -358,13 +547,78 @@ final class IncomingSession {
                     max.payloadBytes()));
       }
       // Two for each worker, one that is being read and one that is being applied.
+      this.takes(geometry);
       SlabPool slabs = new SlabPool(2 * spec.workers() + 2, geometry);
       pool = slabs;
       channel.expectPages(memory.layout(), slabs, features);
       phase = Phase.BETWEEN_ROUNDS;
       status(MigrationStatus.ACTIVE);
       lend();
+      PostcopyMemory absentBy = spec.postcopy();
+      if (absentBy != null && Feature.POSTCOPY.in(features)) {
+        IncomingPostcopy possible = new IncomingPostcopy(absentBy, this::end, this::allHasCome);
+        postcopy = possible;
+        channel.say(possible.advise());
+      }
+      if (Feature.RESUME.in(features)) {
+        channel.say(resumePoint());
+      }
+      lostNanos = -1;
       channel.say(new WireRecord.Ready());
+    }
+
+    private WireRecord.ResumePoint resumePoint() {
+      IncomingState kept = state;
+      if (kept == null) {
+        kept = new IncomingState(session);
+        state = kept;
+      }
+      WireRecord.ResumePoint point = kept.point();
+      rounds = point.round();
+      return point;
+    }
+
+    private void takes(BatchGeometry agreed) {
+      geometry = agreed;
+    }
+
+    private IncomingPostcopy postcopyFor(WireRecord record) {
+      IncomingPostcopy used = postcopy;
+      if (used == null) {
+        throw outOfTurn(record);
+      }
+      return used;
+    }
+
+    private void listen(WireRecord.PostcopyListen listen) {
+      require(Phase.BETWEEN_ROUNDS, listen);
+      postcopyFor(listen).listen(spec.acceptor(), session, geometry, spec.peerTimeout(), timer);
+      phase = Phase.LISTENING;
+    }
+
+    private Mono<Void> beginPostcopy(WireRecord.PostcopyBegin begin) {
+      require(Phase.LISTENING, begin);
+      statistics.switching(now());
+      status(MigrationStatus.DEVICE);
+      requireCounts(begin.pages(), begin.deviceStateBytes());
+      postcopyFor(begin).begin(begin);
+      switched = true;
+      statistics.switched(position());
+      return takeDeviceState();
+    }
+
+    /** Every page is here. On the thread on which the last one, or word of it, came. */
+    private void allHasCome() {
+      IncomingPostcopy used = postcopy;
+      if (used == null) {
+        return;
+      }
+      long now = now();
+      complete = true;
+      statistics.ended(MigrationStatus.COMPLETED, null, now);
+      events.emit(new MigrationEvent.StatusChanged(MigrationStatus.COMPLETED));
+      channel.sayLast(used.completion());
+      outcome.tryEmitValue(info());
     }
 
     private void lend() {
@@ -389,7 +643,7 @@ final class IncomingSession {
       }
       return channel
           .busy(call)
-          .then(Mono.<Void>fromRunnable(next))
+          .then(Mono.<Void>fromRunnable(() -> later(next)))
           .onErrorResume(
               e -> {
                 channel.endOver(e);
@@ -403,6 +657,10 @@ final class IncomingSession {
           new IncomingRound(begin, rounds, totalPages(), statistics.kinds(), position(), now());
       round = next;
       rounds = next.number;
+      IncomingState kept = state;
+      if (kept != null) {
+        kept.begin(next.number);
+      }
       statistics.roundBegan(next.last, next.dirtyPages, now());
       phase = Phase.IN_ROUND;
       if (next.last) {
@@ -439,9 +697,33 @@ final class IncomingSession {
         statistics.batch(batch);
         deltas.expand(batch, memory);
         loader.load(batch);
+        IncomingState kept = state;
+        if (kept != null) {
+          kept.applied(batch);
+        }
+        IncomingPostcopy possible = postcopy;
+        if (possible != null) {
+          possible.received(batch);
+        }
         // What was placed is sure to be there when the source says that the round is complete.
         appliedPages += batch.size() - placed;
         placedInRound += placed;
+      } finally {
+        batch.release();
+      }
+    }
+
+    /** Takes pages that come in the background of post-copy. */
+    private void push(PageBatch batch) {
+      try {
+        postcopyFor(new WireRecord.Pages(batch)).pushed(batch);
+        statistics.batch(batch);
+        appliedPages += batch.size();
+        unacknowledgedBytes += (long) batch.size() * batch.pageSizeBytes();
+        if (unacknowledgedBytes >= PUSH_ACKNOWLEDGED_BYTES) {
+          unacknowledgedBytes = 0;
+          channel.say(new WireRecord.Progress(position(), appliedPages));
+        }
       } finally {
         batch.release();
       }
@@ -456,6 +738,10 @@ final class IncomingSession {
 
     private void acknowledge(RoundReport report) {
       statistics.round(report);
+      IncomingState kept = state;
+      if (kept != null) {
+        kept.complete();
+      }
       phase = report.last() ? Phase.DEVICE_STATE : Phase.BETWEEN_ROUNDS;
       channel.say(
           new WireRecord.RoundAck(
@@ -464,7 +750,9 @@ final class IncomingSession {
     }
 
     private void deviceState(WireRecord.DeviceState piece) {
-      require(Phase.DEVICE_STATE, piece);
+      if (phase != Phase.LISTENING) {
+        require(Phase.DEVICE_STATE, piece);
+      }
       deviceStateBytes += piece.bytes().length;
       if (deviceStateBytes > spec.maxDeviceStateBytes()) {
         throw MigrationException.of(
@@ -476,24 +764,37 @@ final class IncomingSession {
 
     private Mono<Void> prepare(WireRecord.End end) {
       require(Phase.DEVICE_STATE, end);
-      if (end.pages() != appliedPages || end.deviceStateBytes() != deviceStateBytes) {
+      requireCounts(end.pages(), end.deviceStateBytes());
+      return takeDeviceState();
+    }
+
+    private void requireCounts(long pages, long stateBytes) {
+      if (pages != appliedPages || stateBytes != deviceStateBytes) {
         throw MigrationException.of(
             Kind.INTEGRITY,
             "%d pages and %d bytes of device state were sent, but %d and %d have arrived"
-                .formatted(end.pages(), end.deviceStateBytes(), appliedPages, deviceStateBytes));
+                .formatted(pages, stateBytes, appliedPages, deviceStateBytes));
+      }
+    }
+
+    private Mono<Void> takeDeviceState() {
+      if (takeOver.take(TakeOver.Event.END) != TakeOver.Action.LOAD_STATE) {
+        throw MigrationRun.cancelled();
       }
       return channel
           .busy(
               Mono.defer(() -> spec.guest().loadDeviceState(Flux.fromIterable(deviceState)))
                   .subscribeOn(Schedulers.boundedElastic())
                   .onErrorMap(e -> SourceGuest.failure("take its device state", e)))
-          .then(
-              Mono.fromRunnable(
-                  () -> {
-                    deviceState.clear();
-                    phase = Phase.AWAITING_COMMIT;
-                    channel.say(new WireRecord.Prepared(appliedPages));
-                  }));
+          .then(Mono.fromRunnable(() -> later(this::prepared)));
+    }
+
+    private void prepared() {
+      deviceState.clear();
+      phase = Phase.AWAITING_COMMIT;
+      if (takeOver.take(TakeOver.Event.LOADED) == TakeOver.Action.SAY_PREPARED) {
+        channel.say(new WireRecord.Prepared(appliedPages));
+      }
     }
 
     /**
@@ -502,31 +803,57 @@ final class IncomingSession {
      */
     private void start(WireRecord.Commit commit) {
       require(Phase.AWAITING_COMMIT, commit);
-      if (!start.compareAndSet(Start.OPEN, Start.STARTING)) {
+      if (takeOver.take(TakeOver.Event.COMMIT) != TakeOver.Action.START_GUEST) {
         throw MigrationRun.cancelled();
       }
       Mono.defer(spec.guest()::resume)
           .subscribeOn(Schedulers.boundedElastic())
-          .onErrorResume(
-              e ->
-                  // It must not run here if the source is told that it does not.
-                  Mono.defer(spec.guest()::pause).onErrorComplete().then(Mono.error(e)))
-          .subscribe(nothing -> {}, this::notStarted, this::started);
+          .subscribe(nothing -> {}, this::startFailed, this::started);
+    }
+
+    /** It must not run here if the source is told that it does not. */
+    private void startFailed(Throwable e) {
+      Mono.defer(spec.guest()::pause)
+          .subscribeOn(Schedulers.boundedElastic())
+          .timeout(spec.peerTimeout(), timer)
+          .subscribe(nothing -> {}, unstopped -> startUnclear(e, unstopped), () -> notStarted(e));
+    }
+
+    private void startUnclear(Throwable e, Throwable unstopped) {
+      unclear(
+          "%s; and it could not be stopped: %s"
+              .formatted(
+                  MigrationText.of(SourceGuest.failure("start", e)), MigrationText.of(unstopped)),
+          e);
     }
 
     private void notStarted(Throwable e) {
-      start.set(Start.RULED_OUT);
+      takeOver.take(TakeOver.Event.NOT_STARTED);
       end(SourceGuest.failure("start", e));
     }
 
     private void started() {
-      phase = Phase.RUNNING;
+      if (takeOver.take(TakeOver.Event.STARTED) != TakeOver.Action.SAY_RUNNING) {
+        return; // It was given up.
+      }
       long now = now();
       statistics.running(now);
       if (offer != null) {
         // The source has let go of it before it said COMMIT.
         memory.blocks().forEach(RamBlock::takeBack);
       }
+      if (switched) {
+        statistics.startedEarly(position());
+        status(MigrationStatus.POSTCOPY_ACTIVE);
+        phase = Phase.POSTCOPY;
+        channel.say(new WireRecord.Running());
+        MigrationException before = broken;
+        if (before != null) {
+          outcome.tryEmitError(before); // The source was lost while the guest was being started.
+        }
+        return;
+      }
+      phase = Phase.RUNNING;
       statistics.received(position());
       statistics.ended(MigrationStatus.COMPLETED, null, now);
       events.emit(new MigrationEvent.StatusChanged(MigrationStatus.COMPLETED));
@@ -534,16 +861,30 @@ final class IncomingSession {
       outcome.tryEmitValue(info());
     }
 
+    private void close() {
+      synchronized (turn) {
+        closed = true;
+      }
+    }
+
     Mono<Void> finish() {
       watches.dispose();
-      return channel.finish(true);
+      IncomingPostcopy used = postcopy;
+      return Mono.when(channel.finish(true), used == null ? Mono.empty() : used.close(null, true));
     }
 
     Mono<Void> fail(Throwable e) {
       MigrationException reason = MigrationException.ofAny(e);
       watches.dispose();
       statistics.received(position());
-      return channel.hangUp(reason, ruleOutStart() && !reason.isFromPeer());
+      boolean ruledOut = takeOver.stop();
+      startRuledOut = ruledOut;
+      IncomingPostcopy used = postcopy;
+      return Mono.whenDelayError(
+          // Elsewhere: who fails here may hold what whoever has its turn waits for.
+          Mono.<Void>fromRunnable(this::close).subscribeOn(Schedulers.boundedElastic()),
+          channel.hangUp(reason, (ruledOut || switched) && !reason.isFromPeer()),
+          used == null ? Mono.empty() : used.close(reason, !ruledOut));
     }
   }
 }

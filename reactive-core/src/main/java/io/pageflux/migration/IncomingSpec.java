@@ -2,9 +2,11 @@ package io.pageflux.migration;
 
 import io.pageflux.memory.GuestMemory;
 import io.pageflux.page.BatchGeometry;
+import io.pageflux.postcopy.PostcopyMemory;
 import io.pageflux.transport.Acceptor;
 import java.time.Duration;
 import java.util.Objects;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Everything that an {@link IncomingMigration} is built from. Immutable: each {@code with} method
@@ -23,6 +25,9 @@ import java.util.Objects;
  * @param hooks what is done before and after each round
  * @param sharedMemory whether the source may write to the {@linkplain
  *     io.pageflux.memory.GuestMemory.Builder#shared shared} blocks itself, if it is on this machine
+ * @param postcopy what the guest accesses its memory by, if it may be started before all pages are
+ *     there; null if it may not
+ * @param resume how long a source whose connection was lost is awaited; null to fail with it
  */
 public record IncomingSpec(
     GuestMemory memory,
@@ -34,7 +39,9 @@ public record IncomingSpec(
     Duration peerTimeout,
     Duration progressInterval,
     MigrationHooks hooks,
-    boolean sharedMemory) {
+    boolean sharedMemory,
+    @Nullable PostcopyMemory postcopy,
+    @Nullable Duration resume) {
 
   /** Batches of up to 1,024 pages and 2 MiB. */
   public static final BatchGeometry DEFAULT_MAX_GEOMETRY = new BatchGeometry(1024, 2 << 20);
@@ -62,6 +69,13 @@ public record IncomingSpec(
     }
     OutgoingSpec.requirePositive(peerTimeout, "peerTimeout");
     OutgoingSpec.requirePositive(progressInterval, "progressInterval");
+    if (resume != null) {
+      OutgoingSpec.requirePositive(resume, "resume");
+    }
+    if (postcopy != null && postcopy.memory() != memory) {
+      throw new IllegalArgumentException(
+          "the post-copy's memory is another one than the migration's");
+    }
   }
 
   /** {@return a spec with the defaults} */
@@ -76,7 +90,9 @@ public record IncomingSpec(
         OutgoingSpec.DEFAULT_PEER_TIMEOUT,
         Duration.ofMillis(500),
         MigrationHooks.NONE,
-        false);
+        false,
+        null,
+        null);
   }
 
   /** {@return this spec with another number of decompressing threads} */
@@ -91,7 +107,9 @@ public record IncomingSpec(
         peerTimeout,
         progressInterval,
         hooks,
-        sharedMemory);
+        sharedMemory,
+        postcopy,
+        resume);
   }
 
   /** {@return this spec with other limits of a batch} */
@@ -106,7 +124,9 @@ public record IncomingSpec(
         peerTimeout,
         progressInterval,
         hooks,
-        sharedMemory);
+        sharedMemory,
+        postcopy,
+        resume);
   }
 
   /** {@return this spec with another limit of the device state, in bytes} */
@@ -121,7 +141,9 @@ public record IncomingSpec(
         peerTimeout,
         progressInterval,
         hooks,
-        sharedMemory);
+        sharedMemory,
+        postcopy,
+        resume);
   }
 
   /** {@return this spec with another patience with a silent peer} */
@@ -136,7 +158,9 @@ public record IncomingSpec(
         peerTimeout,
         progressInterval,
         hooks,
-        sharedMemory);
+        sharedMemory,
+        postcopy,
+        resume);
   }
 
   /** {@return this spec with another interval of progress} */
@@ -151,7 +175,9 @@ public record IncomingSpec(
         peerTimeout,
         progressInterval,
         hooks,
-        sharedMemory);
+        sharedMemory,
+        postcopy,
+        resume);
   }
 
   /** {@return this spec with other hooks before and after each round} */
@@ -166,7 +192,9 @@ public record IncomingSpec(
         peerTimeout,
         progressInterval,
         hooks,
-        sharedMemory);
+        sharedMemory,
+        postcopy,
+        resume);
   }
 
   /**
@@ -187,6 +215,56 @@ public record IncomingSpec(
         peerTimeout,
         progressInterval,
         hooks,
-        sharedMemory);
+        sharedMemory,
+        postcopy,
+        resume);
+  }
+
+  /**
+   * {@return this spec with post-copy agreed on with the source, if that can, or not}
+   *
+   * @param postcopy what the guest accesses the migration's memory by, since pages may be absent
+   *     when it is started; null for no post-copy
+   */
+  public IncomingSpec withPostcopy(@Nullable PostcopyMemory postcopy) {
+    return new IncomingSpec(
+        memory,
+        guest,
+        acceptor,
+        workers,
+        maxGeometry,
+        maxDeviceStateBytes,
+        peerTimeout,
+        progressInterval,
+        hooks,
+        sharedMemory,
+        postcopy,
+        resume);
+  }
+
+  /**
+   * {@return this spec with a source awaited whose connection was lost, or not}
+   *
+   * <p>What has arrived is kept meanwhile. Awaited is the source of the same migration, from the
+   * moment at which the connection was lost; whoever else connects is turned away. The guest is not
+   * started by what was said on the old connection any more. Not in post-copy, and not with memory
+   * that was lent.
+   *
+   * @param atMost how long; null to fail as soon as the connection is lost
+   */
+  public IncomingSpec withResume(@Nullable Duration atMost) {
+    return new IncomingSpec(
+        memory,
+        guest,
+        acceptor,
+        workers,
+        maxGeometry,
+        maxDeviceStateBytes,
+        peerTimeout,
+        progressInterval,
+        hooks,
+        sharedMemory,
+        postcopy,
+        atMost);
   }
 }

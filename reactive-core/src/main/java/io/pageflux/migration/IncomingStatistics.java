@@ -2,6 +2,8 @@ package io.pageflux.migration;
 
 import io.pageflux.page.PageBatch;
 import io.pageflux.page.PageKind;
+import io.pageflux.postcopy.AbsentPages;
+import io.pageflux.postcopy.PostcopyStatistics;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -35,6 +37,12 @@ final class IncomingStatistics {
   private long payloadBytes;
   private long storedBytes;
   private @Nullable PlacementStatistics placement;
+
+  private long switchNanos = -1;
+  private long switchBytes;
+  private long runningBytes = -1;
+  private long absentPages;
+  private @Nullable AbsentPages postcopy;
 
   IncomingStatistics(long totalBytes, int pageSizeBytes, long nowNanos) {
     this.totalBytes = totalBytes;
@@ -110,6 +118,48 @@ final class IncomingStatistics {
     return new OutgoingStatistics.Kinds(zeroPages, rawPages, deltaPages);
   }
 
+  /** The source has paused its guest to switch to post-copy; said again, it changes nothing. */
+  synchronized void switching(long nowNanos) {
+    if (switchNanos < 0) {
+      switchNanos = nowNanos;
+      lastRoundNanos = nowNanos;
+    }
+  }
+
+  /** It was said what is absent. */
+  synchronized void switched(long bytes) {
+    switchBytes = bytes;
+  }
+
+  /** The guest runs here, and pages are absent. */
+  synchronized void startedEarly(long bytes) {
+    runningBytes = bytes;
+  }
+
+  synchronized void postcopy(AbsentPages pages, long absent) {
+    postcopy = pages;
+    absentPages = absent;
+  }
+
+  private @Nullable PostcopyStatistics postcopy() {
+    AbsentPages pages = postcopy;
+    if (pages == null) {
+      return null;
+    }
+    long ran = runningBytes < 0 ? received : runningBytes;
+    return new PostcopyStatistics(
+        Duration.ofNanos(switchNanos - beganNanos),
+        absentPages,
+        pages.requestedPages(),
+        pages.demandedPages(),
+        pages.pushedPages(),
+        pages.ownedPages(),
+        switchBytes,
+        ran - switchBytes,
+        received - ran,
+        pages.latency().summary());
+  }
+
   synchronized void running(long nowNanos) {
     downtime = Duration.ofNanos(nowNanos - lastRoundNanos);
   }
@@ -147,6 +197,7 @@ final class IncomingStatistics {
         null,
         new CompressionStatistics(batches, rawBatches, payloadBytes, storedBytes),
         placement,
+        postcopy(),
         "",
         rounds,
         List.of(),

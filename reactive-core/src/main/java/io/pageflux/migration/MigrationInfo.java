@@ -2,6 +2,7 @@ package io.pageflux.migration;
 
 import io.pageflux.codec.XbzrleCounters;
 import io.pageflux.convergence.ConvergenceStep;
+import io.pageflux.postcopy.PostcopyStatistics;
 import java.time.Duration;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -22,6 +23,7 @@ import org.jspecify.annotations.Nullable;
  * @param xbzrleCache the delta cache; null without XBZRLE
  * @param compression compression; null without it
  * @param placement what did not go by the stream; null if nothing was to
+ * @param postcopy post-copy; null as long as it was not switched to
  * @param tracker what tells of writes
  * @param rounds the rounds that have been acknowledged
  * @param steps what was done so that it ends; the first thousand
@@ -39,6 +41,7 @@ public record MigrationInfo(
     @Nullable XbzrleCounters xbzrleCache,
     @Nullable CompressionStatistics compression,
     @Nullable PlacementStatistics placement,
+    @Nullable PostcopyStatistics postcopy,
     String tracker,
     List<RoundReport> rounds,
     List<ConvergenceStep> steps,

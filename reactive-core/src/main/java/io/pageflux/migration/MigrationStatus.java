@@ -6,6 +6,8 @@ public enum MigrationStatus {
   SETUP("setup"),
   /** Rounds are being sent while the guest runs. */
   ACTIVE("active"),
+  /** The connection was lost, and another one is awaited; the guest runs. Pageflux's own. */
+  RECONNECTING("reconnecting"),
   /** Somebody has paused the migration between two batches; the guest runs. Pageflux's own. */
   PAUSED("paused"),
   /**
@@ -15,7 +17,14 @@ public enum MigrationStatus {
   PRE_SWITCHOVER("pre-switchover"),
   /** The guest is paused; the last round and the device state are being sent. */
   DEVICE("device"),
-  /** The guest runs at the destination. */
+  /** The guest runs at the destination, and pages are still on their way to it. */
+  POSTCOPY_ACTIVE("postcopy-active"),
+  /**
+   * The guest runs at the destination and lacks pages, but the two sides have lost one another:
+   * what needs such a page waits or fails. The source's memory must be kept.
+   */
+  POSTCOPY_PAUSED("postcopy-paused"),
+  /** The guest runs at the destination, which has all of its memory. */
   COMPLETED("completed"),
   /** It went wrong. */
   FAILED("failed"),

@@ -90,14 +90,33 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
     return now - controller.pausedNanos(now);
   }
 
-  /** The first round begins. */
-  void began() {
-    tracker.start();
-    beganNanos = now();
-    collectedNanos = beganNanos;
-    meter.began(beganNanos);
-    statistics.collectedFirst();
-    statistics.firstRound(realNow());
+  /** The first round begins, or the first one of another connection. */
+  void began(OutgoingState state) {
+    boolean first = !state.hasBegun();
+    if (first) {
+      tracker.start();
+      statistics.collectedFirst();
+      statistics.firstRound(realNow());
+    }
+    long now = now();
+    beganNanos = state.began(now);
+    collectedNanos = now;
+    idleNanos = controller.pausedNanos(realNow());
+    meter.began(now);
+    if (!first) {
+      // Its rates are those of another connection; its time is the migration's.
+      meter.goesOnSince(beganNanos);
+    }
+  }
+
+  /** A migration goes on that was interrupted. */
+  void resumed(boolean partly, long owedBytes) {
+    tell(
+        ConvergenceStep.Kind.RESUMED,
+        "the migration goes on, with %,d bytes of pages to read".formatted(owedBytes),
+        partly
+            ? "the destination has the rest"
+            : "the destination has nothing of what it had any more");
   }
 
   void roundBegan(OutgoingRound round) {
@@ -189,9 +208,17 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
    */
   ConvergenceControl.@Nullable Outcome roundEnded() {
     ConvergenceControl.Outcome outcome = decided();
-    return outcome.action() == ConvergenceControl.Action.SWITCH_OVER && !controller.switchOver()
-        ? null
-        : done(outcome);
+    return ends(outcome) && !controller.switchOver() ? null : done(outcome);
+  }
+
+  private static boolean ends(ConvergenceControl.Outcome outcome) {
+    return outcome.action() == ConvergenceControl.Action.SWITCH_OVER
+        || outcome.action() == ConvergenceControl.Action.START_POSTCOPY;
+  }
+
+  /** Post-copy was agreed on: it may be decided on. */
+  void allowPostcopy() {
+    control.allowPostcopy();
   }
 
   /** Some time has passed, and a round is under way or not. {@return what to do} */
@@ -205,8 +232,13 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
           // In this order: what was acknowledged belongs to the period that the collection may end.
           meter.observe(counters(), heard.nanos, now());
           return collectWithin()
-              .then(Mono.fromSupplier(() -> decides() ? done(decided()) : nothing()));
+              .then(Mono.fromSupplier(() -> decides() ? periodEnded() : nothing()));
         });
+  }
+
+  private ConvergenceControl.Outcome periodEnded() {
+    ConvergenceControl.Outcome outcome = roundEnded();
+    return outcome == null ? nothing() : outcome;
   }
 
   private boolean decides() {

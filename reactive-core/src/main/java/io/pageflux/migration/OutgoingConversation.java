@@ -17,7 +17,7 @@ import io.pageflux.wire.Negotiation;
 import io.pageflux.wire.WireLimits;
 import io.pageflux.wire.WireRecord;
 import java.time.Duration;
-import java.util.UUID;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 import reactor.core.Disposable;
 import reactor.core.Disposables;
@@ -47,29 +47,38 @@ final class OutgoingConversation {
   private final OutgoingPages pages;
   private final OutgoingConvergence convergence;
   private final OutgoingControl control;
-  private final UUID session = UUID.randomUUID();
+  private final OutgoingState state;
 
   private final Sinks.One<MigrationInfo> outcome = Sinks.one();
   private final Answer<Negotiation> agreed = new Answer<>();
   private final Answer<WireRecord.Offer> offer = new Answer<>();
+  private final Answer<WireRecord.ResumePoint> resumePoint = new Answer<>();
   private final Answer<WireRecord> ready = new Answer<>();
   private final Answer<WireRecord> prepared = new Answer<>();
   private volatile @Nullable OutgoingRound round;
 
   private final HandOver handOver = new HandOver();
-  private long features;
+  private volatile long features;
   private ConvergenceControl.@Nullable Outcome decision;
-  private int rounds;
-  private long sentPages;
+  private volatile long sentPages;
   private long deviceStateBytes;
 
   private final OutgoingResources resources;
   private final WireChannel channel;
   private final SourceGuest guest;
   private final Placing placing;
+  private final OutgoingPostcopy postcopy;
+  private final Answer<WireRecord> running = new Answer<>();
+  // Why pre-copy is to be left for post-copy; null if it is not.
+  private volatile @Nullable String postcopyReason;
+  private volatile boolean switching;
+  private volatile boolean inPostcopy;
   private final HookCalls hooks;
   private final SwitchOverGate gate = new SwitchOverGate();
   private volatile WireRecord.@Nullable Offer offered;
+  private volatile WireRecord.@Nullable ResumePoint resumeFrom;
+  private final long bytesBefore;
+  private final long pagesBefore;
   private final Disposable.Composite watches = Disposables.composite();
 
   OutgoingConversation(
@@ -79,16 +88,23 @@ final class OutgoingConversation {
     this.events = migration.events;
     this.statistics = migration.statistics;
     this.resources = resources;
-    this.ledger = new DirtyLedger(spec.memory().layout());
+    this.state = migration.state;
+    this.ledger = state.ledger;
+    this.bytesBefore = state.bytesBefore;
+    this.pagesBefore = statistics.kinds().total();
     this.control = migration.control;
     this.placing = new Placing(spec, resources, statistics, migration.timer, this::end);
     this.pages =
         new OutgoingPages(
             resources, statistics, placing, migration.controlled ? control : null, migration.timer);
+    this.postcopy =
+        new OutgoingPostcopy(
+            spec, resources, statistics, state.session, migration.timer, this::end);
     this.hooks = new HookCalls(spec.lifecycle().hooks(), spec.peerTimeout(), migration.timer);
     this.channel = new WireChannel(connection, spec.peerTimeout(), migration.timer, this::end);
     this.guest =
-        new SourceGuest(spec.guest(), resources.scanThread, migration.timer, spec.peerTimeout());
+        new SourceGuest(
+            spec.guest(), handOver, resources.scanThread, migration.timer, spec.peerTimeout());
     this.convergence =
         new OutgoingConvergence(
             spec,
@@ -105,7 +121,10 @@ final class OutgoingConversation {
 
   /** Bytes that were sent, by the stream or another way. */
   private long position() {
-    return channel.bytesWritten() + statistics.placedBytes();
+    return bytesBefore
+        + channel.bytesWritten()
+        + postcopy.bytesWritten()
+        + statistics.placedBytes();
   }
 
   private long now() {
@@ -145,9 +164,32 @@ final class OutgoingConversation {
   }
 
   private Mono<Void> period() {
-    return outcomeIsKnown()
+    return outcomeIsKnown() || postcopyReason != null
         ? Mono.empty()
-        : convergence.period().doOnNext(OutgoingConversation::requireNoAbort).then();
+        : convergence
+            .period()
+            .map(OutgoingConversation::requireNoAbort)
+            .filter(made -> made.action() == ConvergenceControl.Action.START_POSTCOPY)
+            .doOnNext(made -> postcopyReason = made.reason())
+            .then();
+  }
+
+  /** Has the round that is under way left for post-copy. From any thread. */
+  void startPostcopy() {
+    OutgoingRound current = round;
+    if (!Feature.POSTCOPY.in(features)) {
+      throw new IllegalStateException("post-copy was not agreed on with the destination");
+    }
+    if (current == null || switching || outcomeIsKnown()) {
+      throw new IllegalStateException(
+          "post-copy can be started while rounds are being sent and the guest runs");
+    }
+    if (control.isPaused()) {
+      throw new IllegalStateException("the migration is paused: have it go on first");
+    }
+    if (postcopyReason == null) {
+      postcopyReason = "somebody asked for it";
+    }
   }
 
   /** {@return what is pending, without a look at memory} */
@@ -183,17 +225,29 @@ final class OutgoingConversation {
 
   private void end(Throwable e) {
     MigrationException reason = MigrationException.ofAny(e);
-    if (handOver.isTaken()) {
+    if (handOver.isTaken() && !inPostcopy) {
       return; // Whatever it is, the guest runs at the destination.
     }
-    if (reason.kind() == Kind.CANCELLED && !reason.isFromPeer() && !handOver.abort()) {
-      return; // Too late: the guest was given up.
+    if (reason.kind() == Kind.CANCELLED && !reason.isFromPeer() && !handOver.stop()) {
+      // Too late: the guest was given up. But nobody who wants an end waits for ever.
+      watches.add(
+          Mono.delay(spec.peerTimeout(), migration.timer)
+              .subscribe(tick -> outcome.tryEmitError(saysNothingOfTheGuest())));
+      return;
     }
     outcome.tryEmitError(reason);
   }
 
+  private MigrationException saysNothingOfTheGuest() {
+    return MigrationException.of(
+        Kind.CANCELLED,
+        "the migration was cancelled when the guest had been handed over, and %s has not said for %s whether it runs"
+            .formatted(channel.peer(), MigrationText.of(spec.peerTimeout())));
+  }
+
   MigrationInfo info() {
     statistics.transferred(position());
+    statistics.requests(postcopy.requests());
     return statistics.info(now(), resources::counters);
   }
 
@@ -235,6 +289,12 @@ final class OutgoingConversation {
         requireInLayout(o);
         offered = o;
       }
+      case WireRecord.PostcopyAdvise advise ->
+          require(Feature.POSTCOPY.in(features) && postcopy.advised(advise), record);
+      case WireRecord.ResumePoint point -> {
+        resumeFrom = point;
+        require(resumePoint.give(point), record);
+      }
       case WireRecord.Ready r -> require(ready.give(record), record);
       case WireRecord.RoundAck ack -> {
         OutgoingRound awaited = round;
@@ -246,14 +306,29 @@ final class OutgoingConversation {
       }
       case WireRecord.Prepared p -> require(prepared.give(record), record);
       case WireRecord.Running r -> {
-        require(handOver.taken(), record);
+        require(handOver.take(HandOver.Event.RUNNING) != null, record);
+        if (inPostcopy) {
+          postcopyRunning(record);
+        } else {
+          completed();
+        }
+      }
+      case WireRecord.PostcopyComplete complete -> {
+        require(inPostcopy && handOver.isTaken(), record);
+        postcopy.complete(complete);
+        inPostcopy = false; // From here on nothing goes wrong any more.
         completed();
       }
       case WireRecord.Failure failure -> {
-        handOver.refused();
+        handOver.take(HandOver.Event.REFUSED);
         throw MigrationException.reportedByPeer(failure.kind(), failure.message());
       }
-      case WireRecord.Progress progress -> convergence.heard(progress.pages(), progress.bytes());
+      case WireRecord.Progress progress -> {
+        convergence.heard(pagesBefore + progress.pages(), bytesBefore + progress.bytes());
+        if (inPostcopy) {
+          postcopy.acknowledged(progress.pages() - sentPages);
+        }
+      }
       case WireRecord.KeepAlive k -> {}
       default -> throw unexpected(record);
     }
@@ -288,9 +363,18 @@ final class OutgoingConversation {
                 ? Feature.migration() // what is not used yet may be switched on
                 : (spec.xbzrle() == null ? 0 : Feature.XBZRLE.mask())
                     | (spec.compression() == null ? 0 : Feature.ZSTD.mask()))
-            | (spec.lifecycle().pageSaver() == null ? 0 : Feature.SHARED_MEMORY.mask());
+            | (spec.lifecycle().pageSaver() == null ? 0 : Feature.SHARED_MEMORY.mask())
+            | (spec.lifecycle().postcopy() == null ? 0 : Feature.POSTCOPY.mask())
+            | (spec.lifecycle().resume() == null ? 0 : Feature.RESUME.mask());
     return new WireRecord.Hello(
-        WireLimits.VERSION, WireLimits.VERSION, features, 0, session, 0, 1, WireLimits.SOFTWARE);
+        WireLimits.VERSION,
+        WireLimits.VERSION,
+        features,
+        0,
+        state.session,
+        0,
+        1,
+        WireLimits.SOFTWARE);
   }
 
   private Flux<WireRecord> script() {
@@ -314,12 +398,45 @@ final class OutgoingConversation {
     if (Feature.SHARED_MEMORY.in(features)) {
       offer.ask();
     }
+    if (Feature.RESUME.in(features)) {
+      resumePoint.ask();
+    }
     return Flux.just(new WireRecord.Layout(spec.memory().layout(), spec.geometry()));
   }
 
+  /** Takes up what was interrupted, if anything was. */
+  private void resume() {
+    boolean agreed = Feature.RESUME.in(features);
+    WireRecord.ResumePoint point = resumeFrom;
+    if (agreed == (point == null) || !agreed && state.connections > 0) {
+      throw MigrationException.of(
+          Kind.PROTOCOL,
+          state.connections > 0
+              ? "%s does not say how far the migration had come".formatted(channel.peer())
+              : "%s has agreed on resumption, but does not say from where"
+                  .formatted(channel.peer()));
+    }
+    if (point != null) {
+      boolean partly = state.resume(point);
+      if (state.connections > 0) {
+        // The pages that it has may not have arrived.
+        resources.emptyCache();
+        statistics.owed(ledger.dirty().bytes());
+        convergence.resumed(partly, ledger.dirty().bytes());
+      }
+    }
+    state.connections++;
+    // What the destination has lent is written to without its knowledge of how far.
+    state.resumable = agreed && offered == null;
+  }
+
   private Flux<WireRecord> preCopy() {
+    convergence.began(state);
+    resume();
     placing.begin(offered);
-    convergence.began();
+    if (Feature.POSTCOPY.in(features)) {
+      convergence.allowPostcopy();
+    }
     migration.status(MigrationStatus.ACTIVE);
     control.roundsBegin(features);
     return Flux.defer(() -> round(false))
@@ -339,7 +456,13 @@ final class OutgoingConversation {
     MemoryPages dirty = ledger.beginRound();
     OutgoingRound begun =
         new OutgoingRound(
-            ++rounds, last, dirty.cardinality(), convergence.now(), statistics.kinds(), position());
+            state.nextRound(),
+            last,
+            dirty.cardinality(),
+            convergence.now(),
+            statistics.kinds(),
+            position());
+    state.begin(begun);
     round = begun;
     convergence.roundBegan(begun);
     XbzrleEncoder encoder = resources.encoder;
@@ -354,7 +477,12 @@ final class OutgoingConversation {
             .thenMany(Flux.empty()),
         Flux.just(new WireRecord.RoundBegin(begun.number, last, begun.dirtyPages)),
         pages
-            .of(dirty, features, parameters.compression())
+            .of(
+                dirty,
+                features,
+                parameters.compression(),
+                begun,
+                () -> !last && postcopyReason != null)
             .<WireRecord>map(WireRecord.Pages::new)
             .doOnComplete(() -> begun.reading = false),
         placing.flush().thenMany(Flux.empty()),
@@ -402,7 +530,7 @@ final class OutgoingConversation {
 
   private Flux<WireRecord> acknowledged(OutgoingRound begun) {
     long now = convergence.now();
-    ledger.acknowledge();
+    begun.acknowledge(ledger);
     Kinds sent = statistics.kinds().minus(begun.kindsBefore);
     RoundReport report = begun.report(sent, position(), now);
     statistics.round(report);
@@ -422,6 +550,14 @@ final class OutgoingConversation {
 
   /** Decides when the migration is not paused: what it goes by would be old otherwise. */
   private Mono<Void> decide() {
+    String asked = postcopyReason;
+    if (asked != null && control.switchOver()) {
+      convergence.stop();
+      decision =
+          new ConvergenceControl.Outcome(
+              ConvergenceControl.Action.START_POSTCOPY, asked, -1, List.of());
+      return Mono.empty();
+    }
     return control.isPaused()
         ? decideAfterPause()
         : convergence.collect().then(Mono.defer(this::decideByWhatWasCollected));
@@ -449,7 +585,61 @@ final class OutgoingConversation {
   }
 
   private Flux<WireRecord> switchOver() {
+    switching = true;
     events.emit(new MigrationEvent.SwitchOver(decision().reason()));
+    if (decision().action() == ConvergenceControl.Action.START_POSTCOPY) {
+      state.resumable = false;
+    }
+    return decision().action() == ConvergenceControl.Action.START_POSTCOPY
+        ? Flux.concat(postcopy.openLane(spec.connector()), Flux.defer(this::switchToPostcopy))
+        : switchOverAfterPause(Flux.defer(() -> round(true)), Flux.defer(this::endOfPrecopy));
+  }
+
+  private Flux<WireRecord> endOfPrecopy() {
+    return Flux.concat(
+        Mono.fromSupplier(this::end),
+        awaiting(prepared.asMono().doOnNext(this::checkPrepared), Flux.defer(this::commit)));
+  }
+
+  private Flux<WireRecord> switchToPostcopy() {
+    statistics.postcopySwitch(now(), position());
+    return switchOverAfterPause(
+        Flux.defer(() -> postcopy.discards(ledger.dirty())),
+        Flux.concat(
+            Mono.fromSupplier(this::beginPostcopy),
+            awaiting(
+                prepared.asMono().doOnNext(this::checkPrepared),
+                Flux.defer(this::commitToPostcopy)),
+            awaiting(running.asMono(), Flux.defer(() -> postcopy.push(features)))));
+  }
+
+  private WireRecord beginPostcopy() {
+    offer();
+    return postcopy.begin(sentPages, deviceStateBytes);
+  }
+
+  private Flux<WireRecord> commitToPostcopy() {
+    running.ask();
+    inPostcopy = true;
+    return commit();
+  }
+
+  /** The guest runs at the destination; the pages that it lacks are here until it has them all. */
+  private void postcopyRunning(WireRecord record) {
+    long now = now();
+    statistics.resumed(now);
+    statistics.postcopyRunning(position());
+    migration.status(MigrationStatus.POSTCOPY_ACTIVE);
+    require(running.give(record), record);
+  }
+
+  /**
+   * The switch-over, the guest being paused.
+   *
+   * @param rest what the destination lacks, or is told that it lacks
+   * @param end what follows after the device state
+   */
+  private Flux<WireRecord> switchOverAfterPause(Flux<WireRecord> rest, Flux<WireRecord> end) {
     Duration pause = spec.lifecycle().pauseBeforeSwitchover();
     if (pause == null) {
       migration.status(MigrationStatus.DEVICE);
@@ -461,10 +651,9 @@ final class OutgoingConversation {
             .then(pause == null ? Mono.empty() : awaitContinue(pause))
             .publishOn(resources.scanThread)
             .then(Mono.defer(convergence::collect))
-            .thenMany(Flux.defer(() -> round(true))),
+            .thenMany(rest),
         Flux.defer(this::deviceState),
-        Mono.fromSupplier(this::end),
-        awaiting(prepared.asMono().doOnNext(this::checkPrepared), Flux.defer(this::commit)));
+        end);
   }
 
   /** As in QEMU, the guest is paused already: who continues may rely on that. */
@@ -483,8 +672,15 @@ final class OutgoingConversation {
   }
 
   private WireRecord end() {
-    prepared.ask();
+    offer();
     return new WireRecord.End(sentPages, deviceStateBytes);
+  }
+
+  private void offer() {
+    if (handOver.take(HandOver.Event.OFFER) != HandOver.Action.SAY_END) {
+      throw MigrationRun.cancelled();
+    }
+    prepared.ask();
   }
 
   private void checkPrepared(WireRecord record) {
@@ -504,17 +700,23 @@ final class OutgoingConversation {
 
   private void completed() {
     long now = now();
-    statistics.resumed(now);
+    if (!switchedToPostcopy()) {
+      statistics.resumed(now);
+    }
     statistics.transferred(position());
     statistics.ended(MigrationStatus.COMPLETED, null, now);
     events.emit(new MigrationEvent.StatusChanged(MigrationStatus.COMPLETED));
     outcome.tryEmitValue(info());
   }
 
+  private boolean switchedToPostcopy() {
+    return running.isAsked();
+  }
+
   Mono<Void> finish() {
     migration.running.end(this);
     watches.dispose();
-    return channel.finish(false);
+    return Mono.when(channel.finish(false), postcopy.close(null));
   }
 
   /** Cleans up after a failure: first the guest, then the peer. */
@@ -528,24 +730,50 @@ final class OutgoingConversation {
     return Mono.defer(this::keepGuest)
         .then(Mono.defer(this::liftThrottle))
         .doOnSuccess(nothing -> events.emit(new MigrationEvent.Progress(info())))
-        .then(Mono.defer(() -> channel.hangUp(reason, !reason.isFromPeer())));
+        .then(
+            Mono.defer(
+                () ->
+                    Mono.whenDelayError(
+                        channel.hangUp(reason, !reason.isFromPeer()), postcopy.close(reason))))
+        .doFinally(signal -> state.bytesBefore = bytesBefore + channel.bytesWritten());
   }
 
   private Mono<Void> keepGuest() {
-    if (handOver.abort()) {
-      return guest
-          .letGoOn()
-          .onErrorResume(
-              e ->
-                  Mono.fromRunnable(
-                      () -> migration.add("; and it stays paused: " + MigrationText.of(e))));
+    return switch (handOver.take(HandOver.Event.END)) {
+      case RESUME_GUEST ->
+          guest
+              .letGoOn()
+              .onErrorResume(
+                  e ->
+                      Mono.fromRunnable(
+                          () -> {
+                            state.resumable = false;
+                            migration.add("; and it stays paused: " + MigrationText.of(e));
+                          }));
+      case TELL_TAKEN -> Mono.fromRunnable(this::tellTaken);
+      case TELL_UNCERTAIN ->
+          Mono.fromRunnable(
+              () -> {
+                state.resumable = false;
+                migration.add(
+                    "; the guest had been handed over and stays paused here: it runs at the"
+                        + " destination if the hand-over arrived there, so resume it here only"
+                        + " when the migration has ended there without it");
+              });
+      case null, default -> Mono.empty();
+    };
+  }
+
+  private void tellTaken() {
+    state.resumable = false;
+    if (inPostcopy) {
+      migration.failedInPostcopy();
+      migration.add(
+          "; the guest runs at the destination, which may lack pages that are only here: keep this"
+              + " memory, for it is the one copy of them");
+    } else {
+      migration.add("; the guest runs at the destination");
     }
-    migration.add(
-        handOver.isTaken()
-            ? "; the guest runs at the destination"
-            : "; the guest had been handed over and stays paused here: it runs at the destination"
-                + " if the hand-over arrived there, so look there before you resume it");
-    return Mono.empty();
   }
 
   /** Last, and in any case: a guest that goes on must not go on slowly. */

@@ -111,6 +111,20 @@ public final class OutgoingMigration {
   }
 
   /**
+   * Switches a migration to post-copy that was {@linkplain OutgoingSpec#withPostcopy agreed on}
+   * with the destination: QEMU's {@code migrate-start-postcopy}. The round under way is left after
+   * the batches that were read; the guest is paused then and goes on at the destination before all
+   * pages are there. Nothing happens if that has been asked for.
+   *
+   * @return completes at once; in error, with an {@code IllegalStateException}, if no round is
+   *     under way, the guest is being handed over, the migration is paused, or the destination
+   *     cannot
+   */
+  public Mono<Void> startPostcopy() {
+    return Mono.fromRunnable(() -> running.current().startPostcopy());
+  }
+
+  /**
    * Migrates, and tells of it, under somebody's control. Both XBZRLE and zstd are agreed on with
    * the destination then, so that they can be switched on later. Otherwise as {@link #events()}.
    *

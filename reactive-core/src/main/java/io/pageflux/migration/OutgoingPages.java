@@ -5,6 +5,7 @@ import io.pageflux.memory.MemoryPages;
 import io.pageflux.operator.PageOperators;
 import io.pageflux.page.PageBatch;
 import io.pageflux.wire.Feature;
+import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
 import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
@@ -41,13 +42,21 @@ final class OutgoingPages {
    *
    * @param features what was agreed on
    * @param compression how contents are compressed in this round
+   * @param round notes what was read
+   * @param leave asked before each batch whether the rest is not to be read
    */
-  Flux<PageBatch> of(MemoryPages pages, long features, @Nullable CompressionSpec compression) {
+  Flux<PageBatch> of(
+      MemoryPages pages,
+      long features,
+      @Nullable CompressionSpec compression,
+      OutgoingRound round,
+      BooleanSupplier leave) {
     XbzrleEncoder encoder = resources.encoder;
     Flux<PageBatch> batches =
         resources
             .scanner
-            .round(pages)
+            .round(pages, leave)
+            .doOnNext(round::read)
             .doOnNext(statistics::scanned)
             .transform(PageOperators.zeroPages())
             .doOnNext(statistics::withoutZeros);

@@ -4,6 +4,8 @@ import io.pageflux.codec.XbzrleCounters;
 import io.pageflux.convergence.ConvergenceStep;
 import io.pageflux.page.PageBatch;
 import io.pageflux.page.PageKind;
+import io.pageflux.postcopy.LatencyHistogram;
+import io.pageflux.postcopy.PostcopyStatistics;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -58,6 +60,14 @@ final class OutgoingStatistics {
   private long storedBytes;
   private @Nullable PlacementStatistics placement;
 
+  private long switchNanos = -1;
+  private long switchBytes;
+  private long runningBytes = -1;
+  private long absentPages;
+  private long requests;
+  private long demandedPages;
+  private long pushedPages;
+
   // The last window over which mbps and pages per second were taken.
   private long windowNanos;
   private long windowTransferred;
@@ -100,6 +110,11 @@ final class OutgoingStatistics {
   /** {@return bytes of pages that are dirty and were not read} */
   synchronized long remainingBytes() {
     return Math.clamp(dirtyBytes, 0, totalBytes);
+  }
+
+  /** Says what is to be read, now that a migration goes on that was interrupted. */
+  synchronized void owed(long bytes) {
+    dirtyBytes = bytes;
   }
 
   /** Says what may be placed, and why the rest may not. */
@@ -229,6 +244,62 @@ final class OutgoingStatistics {
     pausedNanos = nowNanos;
   }
 
+  /** Post-copy is being switched to. */
+  synchronized void postcopySwitch(long nowNanos, long bytes) {
+    switchNanos = nowNanos;
+    switchBytes = bytes;
+  }
+
+  /** The guest runs at the destination, which lacks pages. */
+  synchronized void postcopyRunning(long bytes) {
+    runningBytes = bytes;
+  }
+
+  /** Says what the destination lacks. */
+  synchronized void absent(long pages) {
+    absentPages = pages;
+  }
+
+  /** Counts pages that are sent because they were asked for. */
+  synchronized void demanded(PageBatch batch) {
+    demandedPages += batch.size();
+    scanned(batch);
+    withoutZeros(batch);
+    changed(batch);
+    batch(batch);
+  }
+
+  /** Counts pages that are sent in the background of post-copy. */
+  synchronized void pushed(PageBatch batch) {
+    pushedPages += batch.size();
+    scanned(batch);
+    withoutZeros(batch);
+    changed(batch);
+  }
+
+  /** Says how many pages were asked for. */
+  synchronized void requests(long pages) {
+    requests = pages;
+  }
+
+  private @Nullable PostcopyStatistics postcopy() {
+    if (switchNanos < 0) {
+      return null;
+    }
+    long ran = runningBytes < 0 ? transferred : runningBytes;
+    return new PostcopyStatistics(
+        Duration.ofNanos(switchNanos - beganNanos),
+        absentPages,
+        requests,
+        demandedPages,
+        pushedPages,
+        0,
+        switchBytes,
+        ran - switchBytes,
+        transferred - ran,
+        LatencyHistogram.Summary.EMPTY);
+  }
+
   synchronized void resumed(long nowNanos) {
     downtime = Duration.ofNanos(nowNanos - pausedNanos);
   }
@@ -303,6 +374,7 @@ final class OutgoingStatistics {
             ? new CompressionStatistics(batches, rawBatches, payloadBytes, storedBytes)
             : null,
         placement,
+        postcopy(),
         tracker,
         rounds,
         steps,

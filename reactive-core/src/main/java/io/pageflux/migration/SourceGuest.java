@@ -4,7 +4,6 @@ import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
 import io.pageflux.channel.MigrationText;
 import java.time.Duration;
-import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
 import reactor.core.Disposable;
 import reactor.core.publisher.Mono;
@@ -26,28 +25,25 @@ import reactor.core.scheduler.Scheduler;
  */
 final class SourceGuest {
 
-  private enum State {
-    RUNNING,
-    PAUSED,
-    KEPT
-  }
-
   private final Guest guest;
+  private final HandOver handOver;
   private final Scheduler thread;
   private final Scheduler timer;
   private final Duration patience;
-  private final AtomicReference<State> state = new AtomicReference<>(State.RUNNING);
   private final Sinks.Empty<Void> paused = Sinks.empty();
   private volatile @Nullable Disposable pausing;
 
   /**
    * Makes one of a guest that runs.
    *
+   * @param handOver says whether it may be paused
    * @param thread where the guest is paused and resumed; may be blocked
    * @param patience how long a pause is waited for when the guest is let go; it is cancelled then
    */
-  SourceGuest(Guest guest, Scheduler thread, Scheduler timer, Duration patience) {
+  SourceGuest(
+      Guest guest, HandOver handOver, Scheduler thread, Scheduler timer, Duration patience) {
     this.guest = guest;
+    this.handOver = handOver;
     this.thread = thread;
     this.timer = timer;
     this.patience = patience;
@@ -57,30 +53,31 @@ final class SourceGuest {
   Mono<Void> pause() {
     return Mono.defer(
         () -> {
-          if (!state.compareAndSet(State.RUNNING, State.PAUSED)) {
+          if (handOver.take(HandOver.Event.SWITCH_OVER) != HandOver.Action.PAUSE_GUEST) {
             return Mono.error(
                 MigrationException.of(Kind.CANCELLED, "the guest is not to be paused any more"));
           }
           pausing =
               Mono.defer(guest::pause)
                   .subscribeOn(thread)
-                  .subscribe(nothing -> {}, paused::tryEmitError, paused::tryEmitEmpty);
+                  .subscribe(nothing -> {}, paused::tryEmitError, this::hasPaused);
           return paused.asMono().onErrorMap(e -> failure("pause", e));
         });
   }
 
-  /** Lets the guest go on, if it was paused or may be. To be called once. */
+  private void hasPaused() {
+    handOver.take(HandOver.Event.PAUSED);
+    paused.tryEmitEmpty();
+  }
+
+  /** Lets the guest go on that was paused, or is being. To be called when the hand-over says so. */
   Mono<Void> letGoOn() {
-    return Mono.defer(
-        () ->
-            state.getAndSet(State.KEPT) == State.PAUSED
-                ? paused
-                    .asMono()
-                    .onErrorComplete()
-                    .timeout(patience, Mono.fromRunnable(this::giveUpPausing), timer)
-                    .then(Mono.defer(guest::resume).subscribeOn(thread))
-                    .onErrorMap(e -> failure("go on", e))
-                : Mono.empty());
+    return paused
+        .asMono()
+        .onErrorComplete()
+        .timeout(patience, Mono.fromRunnable(this::giveUpPausing), timer)
+        .then(Mono.defer(guest::resume).subscribeOn(thread))
+        .onErrorMap(e -> failure("go on", e));
   }
 
   private void giveUpPausing() {

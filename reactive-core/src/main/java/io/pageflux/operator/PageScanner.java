@@ -13,6 +13,7 @@ import io.pageflux.page.SlabPool;
 import java.lang.foreign.MemorySegment;
 import java.time.Duration;
 import java.util.concurrent.TimeUnit;
+import java.util.function.BooleanSupplier;
 import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
 import reactor.core.scheduler.Scheduler;
@@ -73,10 +74,19 @@ public final class PageScanner {
    * @return batches with raw pages only
    */
   public Flux<PageBatch> round(MemoryPages pages) {
+    return round(pages, () -> false);
+  }
+
+  /**
+   * Reads a set of pages as {@link #round(MemoryPages)}, unless it is to be left where it is.
+   *
+   * @param leave asked before each batch; the flux completes when it says true
+   */
+  public Flux<PageBatch> round(MemoryPages pages, BooleanSupplier leave) {
     return Flux.<Cursor, Cursor>generate(
             () -> new Cursor(pages),
             (cursor, sink) -> {
-              if (cursor.atEnd()) {
+              if (cursor.atEnd() || leave.getAsBoolean()) {
                 sink.complete();
               } else {
                 sink.next(cursor);
@@ -100,7 +110,7 @@ public final class PageScanner {
         () -> {
           Lease free = pool.tryAcquire();
           // Who gives a slab back is not to do the copying: it may be an event loop.
-          return free != null ? Mono.just(free) : pool.acquire().publishOn(scheduler);
+          return free != null ? Mono.just(free) : pool.acquireOn(scheduler);
         });
   }
 

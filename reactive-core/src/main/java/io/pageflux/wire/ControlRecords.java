@@ -24,6 +24,8 @@ final class ControlRecords {
                   * (RecordType.Sizes.BLOCK + RamBlockLayout.MAX_NAME_BYTES);
       case WireRecord.DeviceState state -> state.bytes().length;
       case WireRecord.Stream stream -> stream.bytes().length;
+      case WireRecord.Discard discard ->
+          RecordType.Sizes.DISCARD + discard.runs().size() * RecordType.Sizes.DISCARDED;
       default -> RecordType.of(record).maxBodyBytes();
     };
   }
@@ -53,6 +55,22 @@ final class ControlRecords {
       case WireRecord.DeviceState state -> out.put(state.bytes());
       case WireRecord.Stream stream -> out.put(stream.bytes());
       case WireRecord.Offer offer -> writeOffer(offer, out);
+      case WireRecord.ResumePoint point -> {
+        out.putInt(point.round()).put((byte) (point.complete() ? 1 : 0)).put(new byte[3]);
+        out.putInt(point.block()).putInt(0).putLong(point.end());
+      }
+      case WireRecord.PostcopyAdvise advise ->
+          out.putInt(advise.hostPageBytes()).putInt(advise.maxRequests());
+      case WireRecord.Discard discard -> {
+        out.putInt(discard.block()).putInt(discard.runs().size());
+        discard.runs().forEach(run -> out.putLong(run.first()).putLong(run.pages()));
+      }
+      case WireRecord.PostcopyBegin begin ->
+          out.putLong(begin.pages()).putLong(begin.absentPages()).putLong(begin.deviceStateBytes());
+      case WireRecord.PageRequest request ->
+          out.putInt(request.block()).putInt(request.count()).putLong(request.first());
+      case WireRecord.PostcopyEnd end -> out.putLong(end.pushed()).putLong(end.requested());
+      case WireRecord.PostcopyComplete complete -> out.putLong(complete.pages());
       case WireRecord.End end -> out.putLong(end.pages()).putLong(end.deviceStateBytes());
       case WireRecord.Prepared prepared -> out.putLong(prepared.pages());
       case WireRecord.Failure failure -> {
@@ -63,7 +81,8 @@ final class ControlRecords {
           WireRecord.Commit _,
           WireRecord.Running _,
           WireRecord.KeepAlive _,
-          WireRecord.StreamEnd _ -> {}
+          WireRecord.StreamEnd _,
+          WireRecord.PostcopyListen _ -> {}
       case WireRecord.Pages _ -> throw new IllegalArgumentException("no control record");
     }
   }
@@ -150,6 +169,34 @@ final class ControlRecords {
             case STREAM -> new WireRecord.Stream(body.bytes(bodyBytes, "the stream"));
             case STREAM_END -> new WireRecord.StreamEnd();
             case OFFER -> readOffer(body);
+            case RESUME_POINT -> {
+              int round = round(body);
+              boolean complete = body.bool("the mark of a complete round");
+              body.zeros(3);
+              int block = body.u32("the block", WireLimits.MAX_BLOCKS - 1);
+              body.zeros(4);
+              yield new WireRecord.ResumePoint(round, complete, block, body.u64("the page"));
+            }
+            case POSTCOPY_ADVISE ->
+                new WireRecord.PostcopyAdvise(
+                    body.u32("the host's page size", WireLimits.MAX_HOST_PAGE_BYTES),
+                    body.u32("the most requests", WireLimits.MAX_PAGE_REQUESTS));
+            case POSTCOPY_LISTEN -> new WireRecord.PostcopyListen();
+            case DISCARD -> readDiscard(body);
+            case POSTCOPY_BEGIN ->
+                new WireRecord.PostcopyBegin(
+                    body.u64("the pages"),
+                    body.u64("the absent pages"),
+                    body.u64("the device state's bytes"));
+            case PAGE_REQUEST -> {
+              int block = body.u32("the block", WireLimits.MAX_BLOCKS - 1);
+              int count = body.u32("the requested pages", WireLimits.MAX_PAGE_REQUESTS);
+              yield new WireRecord.PageRequest(block, body.u64("the first page"), count);
+            }
+            case POSTCOPY_END ->
+                new WireRecord.PostcopyEnd(
+                    body.u64("the pushed pages"), body.u64("the requested pages"));
+            case POSTCOPY_COMPLETE -> new WireRecord.PostcopyComplete(body.u64("the pages"));
             case PAGES -> throw new IllegalStateException("pages are read elsewhere");
           };
       body.end();
@@ -197,6 +244,17 @@ final class ControlRecords {
       blocks.add(new WireRecord.Offer.Block(block, descriptor, readUuid(body, "a block's token")));
     }
     return new WireRecord.Offer(machine, process, blocks);
+  }
+
+  private static WireRecord.Discard readDiscard(BodyReader body) {
+    int block = body.u32("the block", WireLimits.MAX_BLOCKS - 1);
+    int count = body.u32("the number of discarded runs", WireLimits.MAX_DISCARDED_RUNS);
+    List<WireRecord.Discard.Run> runs = new ArrayList<>(count);
+    for (int i = 0; i < count; i++) {
+      runs.add(
+          new WireRecord.Discard.Run(body.u64("a run's first page"), body.u64("a run's length")));
+    }
+    return new WireRecord.Discard(block, runs);
   }
 
   private static UUID readUuid(BodyReader body, String what) {

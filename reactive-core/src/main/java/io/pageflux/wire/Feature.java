@@ -15,7 +15,13 @@ public enum Feature {
   /** The destination offers memory that the source may write to: pages of kind PLACED. */
   SHARED_MEMORY(3),
   /** Continuous checkpoints: after the device state there may come another round. */
-  CHECKPOINTS(4);
+  CHECKPOINTS(4),
+  /** A migration whose connection is lost goes on with another one: RESUME_POINT. */
+  RESUME(5),
+  /**
+   * Post-copy: the guest may be started before all pages are there, and asks for those it needs.
+   */
+  POSTCOPY(8);
 
   private final int bit;
 

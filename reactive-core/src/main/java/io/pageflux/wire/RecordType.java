@@ -23,7 +23,18 @@ enum RecordType {
   KEEP_ALIVE(15, 0),
   STREAM(16, 1, WireLimits.MAX_STREAM_PIECE_BYTES),
   STREAM_END(17, 0),
-  OFFER(18, Sizes.OFFER + Sizes.OFFERED, Sizes.OFFER + WireLimits.MAX_BLOCKS * Sizes.OFFERED);
+  OFFER(18, Sizes.OFFER + Sizes.OFFERED, Sizes.OFFER + WireLimits.MAX_BLOCKS * Sizes.OFFERED),
+  RESUME_POINT(19, 24),
+  POSTCOPY_ADVISE(32, 8),
+  POSTCOPY_LISTEN(33, 0),
+  DISCARD(
+      34,
+      Sizes.DISCARD + Sizes.DISCARDED,
+      Sizes.DISCARD + WireLimits.MAX_DISCARDED_RUNS * Sizes.DISCARDED),
+  POSTCOPY_BEGIN(35, 24),
+  PAGE_REQUEST(36, 16),
+  POSTCOPY_END(37, 16),
+  POSTCOPY_COMPLETE(38, 8);
 
   /** Sizes of the parts of records in bytes. */
   static final class Sizes {
@@ -60,6 +71,12 @@ enum RecordType {
 
     /** A block of an OFFER. */
     static final int OFFERED = 24;
+
+    /** A DISCARD without its runs. */
+    static final int DISCARD = 8;
+
+    /** A run of a DISCARD. */
+    static final int DISCARDED = 16;
 
     private Sizes() {}
   }
@@ -127,6 +144,14 @@ enum RecordType {
       case WireRecord.Stream _ -> STREAM;
       case WireRecord.StreamEnd _ -> STREAM_END;
       case WireRecord.Offer _ -> OFFER;
+      case WireRecord.ResumePoint _ -> RESUME_POINT;
+      case WireRecord.PostcopyAdvise _ -> POSTCOPY_ADVISE;
+      case WireRecord.PostcopyListen _ -> POSTCOPY_LISTEN;
+      case WireRecord.Discard _ -> DISCARD;
+      case WireRecord.PostcopyBegin _ -> POSTCOPY_BEGIN;
+      case WireRecord.PageRequest _ -> PAGE_REQUEST;
+      case WireRecord.PostcopyEnd _ -> POSTCOPY_END;
+      case WireRecord.PostcopyComplete _ -> POSTCOPY_COMPLETE;
     };
   }
 }

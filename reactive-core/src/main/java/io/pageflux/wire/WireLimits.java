@@ -24,6 +24,15 @@ public final class WireLimits {
   /** The largest piece of a stream that passes through a relay. */
   public static final int MAX_STREAM_PIECE_BYTES = 64 << 10;
 
+  /** The most runs of absent pages in one record. */
+  public static final int MAX_DISCARDED_RUNS = 4_096;
+
+  /** The largest page of a host that a side may have: 1 GiB. */
+  public static final int MAX_HOST_PAGE_BYTES = 1 << 30;
+
+  /** The most pages that may be asked for and not be answered. */
+  public static final int MAX_PAGE_REQUESTS = 1 << 16;
+
   /** What this library calls itself in its first record. */
   public static final String SOFTWARE = "Pageflux 0.1";
 

@@ -194,7 +194,36 @@ public final class WirePrinter {
           "%d pages, %d bytes of device state".formatted(end.pages(), end.deviceStateBytes());
       case WireRecord.Prepared prepared -> prepared.pages() + " pages applied";
       case WireRecord.Failure failure -> failure.kind() + ": " + text(failure.message());
-      case WireRecord.Ready _,
+      case WireRecord.ResumePoint point ->
+          point.round() == 0
+              ? "from the beginning"
+              : "round %d, %s"
+                  .formatted(
+                      point.round(),
+                      point.complete()
+                          ? "complete"
+                          : "block %d up to page %d".formatted(point.block(), point.end()));
+      case WireRecord.PostcopyAdvise advise ->
+          "host pages of %d bytes, up to %d requests"
+              .formatted(advise.hostPageBytes(), advise.maxRequests());
+      case WireRecord.Discard discard ->
+          "block %d, %d absent pages in %d runs from page %d on"
+              .formatted(
+                  discard.block(),
+                  discard.runs().stream().mapToLong(WireRecord.Discard.Run::pages).sum(),
+                  discard.runs().size(),
+                  discard.runs().getFirst().first());
+      case WireRecord.PostcopyBegin begin ->
+          "%d pages, %d absent pages, %d bytes of device state"
+              .formatted(begin.pages(), begin.absentPages(), begin.deviceStateBytes());
+      case WireRecord.PageRequest request ->
+          "block %d, %d pages from page %d on"
+              .formatted(request.block(), request.count(), request.first());
+      case WireRecord.PostcopyEnd end ->
+          "%d pages pushed, %d on request".formatted(end.pushed(), end.requested());
+      case WireRecord.PostcopyComplete complete -> complete.pages() + " absent pages have come";
+      case WireRecord.PostcopyListen _,
+          WireRecord.Ready _,
           WireRecord.Commit _,
           WireRecord.Running _,
           WireRecord.KeepAlive _,

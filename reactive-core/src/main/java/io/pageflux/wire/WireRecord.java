@@ -378,6 +378,220 @@ public sealed interface WireRecord {
     }
   }
 
+  /**
+   * How far the destination of a migration that may be resumed is. Of a round that is not complete
+   * it has the pages before a page of a block, in the order in which rounds ascend.
+   *
+   * @param round the round that came last; 0 if none did, and nothing is here
+   * @param complete whether all of the round is here
+   * @param block of the first page that is not; 0 if the round is complete
+   * @param end the page; 0 if the round is complete
+   */
+  record ResumePoint(int round, boolean complete, int block, long end) implements WireRecord {
+
+    /** Nothing is here. */
+    public static final ResumePoint BEGINNING = new ResumePoint(0, true, 0, 0);
+
+    /**
+     * Checks the values.
+     *
+     * @throws IllegalArgumentException if one is out of range, or a page is named though the round
+     *     is complete or none came
+     */
+    public ResumePoint {
+      requireBlock(block);
+      requireCount("pages", end);
+      if (round < 0 || (round == 0 && !complete) || (complete && (block != 0 || end != 0))) {
+        throw new IllegalArgumentException(
+            "round %d, %s, cannot have come as far as page %d of block %d"
+                .formatted(round, complete ? "complete" : "not complete", end, block));
+      }
+    }
+  }
+
+  /**
+   * What the destination of a migration that may switch to post-copy is like.
+   *
+   * @param hostPageBytes the size of its pages: it can only be without whole ones
+   * @param maxRequests how many pages it asks for at the most that have not been answered
+   */
+  record PostcopyAdvise(int hostPageBytes, int maxRequests) implements WireRecord {
+
+    /**
+     * Checks the values.
+     *
+     * @throws IllegalArgumentException if the page size is no power of two from 512 to {@link
+     *     WireLimits#MAX_HOST_PAGE_BYTES}, or the number is not 1 to {@link
+     *     WireLimits#MAX_PAGE_REQUESTS}
+     */
+    public PostcopyAdvise {
+      if (hostPageBytes < 512
+          || hostPageBytes > WireLimits.MAX_HOST_PAGE_BYTES
+          || Integer.bitCount(hostPageBytes) != 1) {
+        throw new IllegalArgumentException(
+            "a host's page size is a power of two from 512 to %d, but this one is %d"
+                .formatted(WireLimits.MAX_HOST_PAGE_BYTES, hostPageBytes));
+      }
+      if (maxRequests < 1 || maxRequests > WireLimits.MAX_PAGE_REQUESTS) {
+        throw new IllegalArgumentException(
+            "1 to %d pages may be asked for at a time, but these are %d"
+                .formatted(WireLimits.MAX_PAGE_REQUESTS, maxRequests));
+      }
+    }
+  }
+
+  /** The source is about to switch to post-copy and connects the lane for requests. */
+  record PostcopyListen() implements WireRecord {}
+
+  /**
+   * Pages that the destination lacks, or has as they are no more.
+   *
+   * @param block the block's index
+   * @param runs 1 to {@link WireLimits#MAX_DISCARDED_RUNS}, in ascending order, not touching one
+   *     another
+   */
+  record Discard(int block, List<Run> runs) implements WireRecord {
+
+    /**
+     * Consecutive pages.
+     *
+     * @param first the first one
+     * @param pages how many
+     */
+    public record Run(long first, long pages) {
+
+      /**
+       * Checks the values.
+       *
+       * @throws IllegalArgumentException if the first is below 0, there are none, or the end is
+       *     above 2^63-1
+       */
+      public Run {
+        if (first < 0 || pages < 1 || first > Long.MAX_VALUE - pages) {
+          throw new IllegalArgumentException(
+              "no run of %s pages from page %s"
+                  .formatted(Long.toUnsignedString(pages), Long.toUnsignedString(first)));
+        }
+      }
+    }
+
+    /**
+     * Checks the values.
+     *
+     * @throws IllegalArgumentException if the block is none of any layout, or the runs are none,
+     *     too many, or not in order
+     */
+    public Discard {
+      runs = List.copyOf(runs);
+      requireBlock(block);
+      if (runs.isEmpty() || runs.size() > WireLimits.MAX_DISCARDED_RUNS) {
+        throw new IllegalArgumentException(
+            "1 to %d runs are discarded at a time, but these are %d"
+                .formatted(WireLimits.MAX_DISCARDED_RUNS, runs.size()));
+      }
+      for (int i = 1; i < runs.size(); i++) {
+        Run before = runs.get(i - 1);
+        if (runs.get(i).first() <= before.first() + before.pages()) {
+          throw new IllegalArgumentException(
+              "a run of discarded pages from page %d follows one up to page %d"
+                  .formatted(runs.get(i).first(), before.first() + before.pages() - 1));
+        }
+      }
+    }
+  }
+
+  /**
+   * The source has paused its guest and said all that the destination needs to start it; pages that
+   * were discarded follow.
+   *
+   * @param pages pages sent in all rounds
+   * @param absentPages pages that were discarded
+   * @param deviceStateBytes bytes of device state
+   */
+  record PostcopyBegin(long pages, long absentPages, long deviceStateBytes) implements WireRecord {
+
+    /**
+     * Checks the values.
+     *
+     * @throws IllegalArgumentException if a number is below 0
+     */
+    public PostcopyBegin {
+      requireCount("pages", pages);
+      requireCount("absent pages", absentPages);
+      requireCount("bytes of device state", deviceStateBytes);
+    }
+  }
+
+  /**
+   * The guest waits for pages.
+   *
+   * @param block the block's index
+   * @param first the first page
+   * @param count how many, 1 to {@link WireLimits#MAX_PAGE_REQUESTS}
+   */
+  record PageRequest(int block, long first, int count) implements WireRecord {
+
+    /**
+     * Checks the values.
+     *
+     * @throws IllegalArgumentException if one is out of range
+     */
+    public PageRequest {
+      requireBlock(block);
+      requireCount("the first page", first);
+      if (count < 1 || count > WireLimits.MAX_PAGE_REQUESTS) {
+        throw new IllegalArgumentException(
+            "1 to %d pages are asked for at a time, but these are %d"
+                .formatted(WireLimits.MAX_PAGE_REQUESTS, count));
+      }
+    }
+  }
+
+  /**
+   * All absent pages were sent.
+   *
+   * @param pushed so many on this connection
+   * @param requested so many on the lane for requests
+   */
+  record PostcopyEnd(long pushed, long requested) implements WireRecord {
+
+    /**
+     * Checks the values.
+     *
+     * @throws IllegalArgumentException if a number or the sum is not 0 to 2^63-1
+     */
+    public PostcopyEnd {
+      requireCount("pushed pages", pushed);
+      requireCount("requested pages", requested);
+      requireCount("pages", pushed + requested);
+    }
+  }
+
+  /**
+   * The destination has every page: the source's memory is not needed any more.
+   *
+   * @param pages absent pages that have come
+   */
+  record PostcopyComplete(long pages) implements WireRecord {
+
+    /**
+     * Checks the value.
+     *
+     * @throws IllegalArgumentException if it is below 0
+     */
+    public PostcopyComplete {
+      requireCount("absent pages that have come", pages);
+    }
+  }
+
+  private static void requireBlock(int block) {
+    if (block < 0 || block >= WireLimits.MAX_BLOCKS) {
+      throw new IllegalArgumentException(
+          "a block's index is 0 to %d, but this one is %d"
+              .formatted(WireLimits.MAX_BLOCKS - 1, block));
+    }
+  }
+
   private static void requireRound(int round) {
     if (round < 1) {
       throw new IllegalArgumentException("rounds count from 1, but this one is " + round);

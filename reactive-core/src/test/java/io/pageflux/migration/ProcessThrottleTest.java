@@ -44,6 +44,7 @@ class ProcessThrottleTest {
 
   private void awaitStopped(boolean stopped) throws IOException {
     while (isStopped() != stopped) {
+      assertThat(Thread.interrupted()).as("it took too long").isFalse();
       Thread.onSpinWait();
     }
   }

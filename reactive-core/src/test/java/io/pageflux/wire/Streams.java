@@ -150,13 +150,26 @@ final class Streams {
     stream.add(new WireRecord.Stream(new byte[] {4, 5}));
     stream.add(batch(pool, random, 0, zero(1), placed(2), raw(3)));
     stream.add(new WireRecord.StreamEnd());
-    return stream.add(
-        new WireRecord.Offer(
-            new UUID(1, 2),
-            77,
-            List.of(
-                new WireRecord.Offer.Block(0, 5, new UUID(3, 4)),
-                new WireRecord.Offer.Block(1, 0, new UUID(5, 6)))));
+    return stream
+        .add(
+            new WireRecord.Offer(
+                new UUID(1, 2),
+                77,
+                List.of(
+                    new WireRecord.Offer.Block(0, 5, new UUID(3, 4)),
+                    new WireRecord.Offer.Block(1, 0, new UUID(5, 6)))))
+        .add(WireRecord.ResumePoint.BEGINNING)
+        .add(new WireRecord.ResumePoint(7, false, 1, 1))
+        .add(new WireRecord.PostcopyAdvise(4096, 256))
+        .add(new WireRecord.PostcopyListen())
+        .add(
+            new WireRecord.Discard(
+                1,
+                List.of(new WireRecord.Discard.Run(0, 3), new WireRecord.Discard.Run(5, 1L << 40))))
+        .add(new WireRecord.PostcopyBegin(13, 4, 3))
+        .add(new WireRecord.PageRequest(1, 7, 2))
+        .add(new WireRecord.PostcopyEnd(3, 1))
+        .add(new WireRecord.PostcopyComplete(4));
   }
 
   /** A record with right checksums, whatever its body is. */

@@ -4,15 +4,20 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.pageflux.examples.cli.Console;
 import io.pageflux.examples.cli.ExitCode;
 import io.pageflux.examples.cli.Failures;
+import io.pageflux.examples.kv.KvAccess;
 import io.pageflux.examples.kv.KvGuest;
 import io.pageflux.examples.kv.KvVerification;
+import io.pageflux.examples.report.MigrationJson;
 import io.pageflux.examples.report.MigrationWatch;
 import io.pageflux.memory.GuestMemory;
 import io.pageflux.migration.IncomingMigration;
 import io.pageflux.migration.IncomingSpec;
+import io.pageflux.migration.MigrationInfo;
+import io.pageflux.postcopy.PostcopyMemory;
 import io.pageflux.transport.Acceptor;
 import io.pageflux.transport.tcp.TcpSpec;
 import io.pageflux.transport.tcp.TcpTransport;
+import java.time.Duration;
 import java.util.Objects;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
@@ -22,6 +27,8 @@ import reactor.core.publisher.Mono;
 /** The demonstration's destination: receives the guest, lets it run, and verifies it. */
 @Command(name = "demo-destination", hidden = true)
 public final class DemoDestination implements Callable<Integer> {
+
+  private static final Duration RECONNECTION = Duration.ofSeconds(30);
 
   private final Console console;
 
@@ -35,13 +42,20 @@ public final class DemoDestination implements Callable<Integer> {
   @Override
   public Integer call() {
     ChildTalk talk = ChildTalk.begin(console, System.in);
-    try (GuestMemory memory = memory();
-        KvGuest guest = KvGuest.awaited(memory.block(0), options.load())) {
-      receive(talk, memory, guest);
-      return verify(talk, guest) ? ExitCode.OK : ExitCode.FAILED;
+    try (GuestMemory memory = memory()) {
+      return receiveAndVerify(talk, memory);
     } catch (RuntimeException e) {
       talk.say(ChildTalk.message("failed").put("message", Failures.describe(e)));
       return ExitCode.FAILED;
+    }
+  }
+
+  private int receiveAndVerify(ChildTalk talk, GuestMemory memory) {
+    PostcopyMemory absentBy = PostcopyMemory.of(memory);
+    KvAccess access = (offset, bytes) -> absentBy.require(0, offset, bytes);
+    try (KvGuest guest = KvGuest.awaited(memory.block(0), options.load(), access)) {
+      receive(talk, absentBy, guest);
+      return verify(talk, guest) ? ExitCode.OK : ExitCode.FAILED;
     }
   }
 
@@ -52,21 +66,27 @@ public final class DemoDestination implements Callable<Integer> {
         : memory.anonymous("ram", options.sizeBytes()).build();
   }
 
-  private void receive(ChildTalk talk, GuestMemory memory, KvGuest guest) {
+  private void receive(ChildTalk talk, PostcopyMemory absentBy, KvGuest guest) {
+    MigrationInfo info;
     Acceptor acceptor = Objects.requireNonNull(TcpTransport.listen(TcpSpec.loopback(0)).block());
     try {
       talk.say(ChildTalk.message("listening").put("address", acceptor.address()));
-      new MigrationWatch(event -> {})
-          .follow(
-              IncomingMigration.of(
-                      IncomingSpec.of(memory, guest, acceptor)
-                          .withWorkers(options.workers())
-                          .withSharedMemory(options.sharedMemory()))
-                  .events(console.interruption().requests()));
+      info =
+          new MigrationWatch(event -> {})
+              .follow(
+                  IncomingMigration.of(
+                          IncomingSpec.of(absentBy.memory(), guest, acceptor)
+                              .withWorkers(options.workers())
+                              .withSharedMemory(options.sharedMemory())
+                              .withPostcopy(options.postcopy() ? absentBy : null)
+                              .withResume(options.breaks().length > 0 ? RECONNECTION : null))
+                      .events(console.interruption().requests()));
     } finally {
       acceptor.dispose();
     }
-    talk.say(ChildTalk.message("running").put("updates", guest.updates()));
+    ObjectNode running = ChildTalk.message("running").put("updates", guest.updates());
+    running.set("info", MigrationJson.of(info));
+    talk.say(running);
     Mono.delay(options.runAfter()).takeUntilOther(console.interruption().requests()).block();
   }
 

@@ -1,8 +1,10 @@
 package io.pageflux.examples.demo;
 
+import io.pageflux.convergence.ConvergenceDecision;
 import io.pageflux.convergence.ConvergenceLimits;
 import io.pageflux.convergence.ConvergencePolicy;
 import io.pageflux.convergence.LimitPolicy;
+import io.pageflux.convergence.PostcopyPolicy;
 import io.pageflux.examples.cli.ByteRate;
 import io.pageflux.examples.cli.ByteSize;
 import io.pageflux.examples.cli.CliException;
@@ -114,6 +116,30 @@ final class DemoOptions {
               + " machine; the stream says which.")
   private boolean sharedMemory;
 
+  @Option(
+      names = "--postcopy",
+      description =
+          "Let the guest go on at the destination before all of its memory is there, when"
+              + " --postcopy-after says; the limits of downtime and rounds have no meaning then.")
+  private boolean postcopy;
+
+  @Option(
+      names = "--postcopy-after",
+      paramLabel = "ROUNDS",
+      description =
+          "With --postcopy, how many rounds are sent before: 0 for a second, at the most, of the"
+              + " first one (1).")
+  private @Nullable Integer postcopyAfter;
+
+  @Option(
+      names = "--break-at",
+      paramLabel = "PERCENT",
+      split = ",",
+      description =
+          "Cut the connection when so much of the memory has been sent, such as 50%%, or 30%%,90%%;"
+              + " it is made again.")
+  private List<String> breaks = List.of();
+
   @Mixin private ConvergenceOptions convergence = new ConvergenceOptions();
 
   @Mixin private CheckpointOptions checkpoints = new CheckpointOptions();
@@ -156,8 +182,35 @@ final class DemoOptions {
         : xbzrleCache.bytes();
   }
 
+  boolean postcopy() {
+    return postcopy;
+  }
+
+  private int postcopyAfter() {
+    return postcopyAfter == null ? 1 : postcopyAfter;
+  }
+
   boolean sharedMemory() {
     return sharedMemory;
+  }
+
+  /** {@return at how many percent the connection is cut, ascending} */
+  int[] breaks() {
+    return breaks.stream().mapToInt(DemoOptions::percent).sorted().toArray();
+  }
+
+  private static int percent(String text) {
+    String number = text.endsWith("%") ? text.substring(0, text.length() - 1) : text;
+    int percent;
+    try {
+      percent = Integer.parseInt(number);
+    } catch (NumberFormatException e) {
+      percent = 0;
+    }
+    if (percent < 1 || percent > 99) {
+      throw usage("--break-at must be 1% to 99%, but it was " + text);
+    }
+    return percent;
   }
 
   CheckpointOptions checkpoints() {
@@ -179,11 +232,17 @@ final class DemoOptions {
 
   /** Nobody's guest is throttled who has not asked for it. */
   ConvergencePolicy.Maker policy() {
+    if (postcopy) {
+      return PostcopyPolicy.after(
+          limits -> figures -> new ConvergenceDecision.Wait("post-copy was asked for"),
+          postcopyAfter(),
+          postcopyAfter() == 0 ? Duration.ZERO : timeout);
+    }
     return convergence.policyOr(LimitPolicy::new);
   }
 
   String policyText() {
-    return convergence.text();
+    return postcopy ? "post-copy after %d round(s)".formatted(postcopyAfter()) : convergence.text();
   }
 
   Duration runAfter() {
@@ -206,6 +265,18 @@ final class DemoOptions {
       throw usage("--workers must be 1 to 64, but it was " + workers);
     }
     convergence.requireSense();
+    if (postcopyAfter() < 0) {
+      throw usage("--postcopy-after must be 0 or more, but it was " + postcopyAfter);
+    }
+    if (postcopyAfter != null && !postcopy) {
+      throw usage("--postcopy-after goes with --postcopy");
+    }
+    if (postcopy && (convergence.isGiven() || checkpoints.isGiven())) {
+      throw usage("--postcopy does without --intent, --auto-converge and --checkpoint");
+    }
+    if (breaks().length > 0 && (postcopy || sharedMemory || checkpoints.isGiven())) {
+      throw usage("--break-at goes with neither --postcopy, --shared-memory nor --checkpoint");
+    }
     checkpoints.requireSense();
     if (checkpoints.isGiven() && (sharedMemory || convergence.isGiven())) {
       throw usage("--checkpoint goes with neither --shared-memory, --auto-converge nor --intent");
@@ -242,6 +313,12 @@ final class DemoOptions {
             "--timeout=" + timeout.toNanos() / 1000 + "us",
             "--on-limit=" + onLimit,
             "--run-after=" + runAfter.toNanos() / 1000 + "us"));
+    if (postcopy) {
+      arguments.addAll(List.of("--postcopy", "--postcopy-after=" + postcopyAfter()));
+    }
+    if (!breaks.isEmpty()) {
+      arguments.add("--break-at=" + String.join(",", breaks));
+    }
     arguments.addAll(checkpoints.arguments());
     if (sharedMemory) {
       arguments.add("--shared-memory");

@@ -37,6 +37,9 @@ final class DemoReport {
     MigrationSummary.rounds(info).forEach(out::println);
     out.println();
     MigrationSummary.totals(info).forEach(out::println);
+    // How long it waited, only the destination knows.
+    JsonNode arrived = result.message("running").path("info");
+    MigrationSummary.waiting(arrived).forEach(out::println);
     out.println(
         MigrationSummary.entry(
             "limit",
@@ -102,6 +105,9 @@ final class DemoReport {
     demo.put("workers", options.workers());
     demo.put("downtime-limit", options.downtimeLimit().toMillis());
     demo.put("policy", options.policyText());
+    if (result.message("running").path("info").path("postcopy") instanceof ObjectNode postcopy) {
+      json.set("postcopy", postcopy.deepCopy());
+    }
     demo.put("verified", result.message("verified").path("ok").asBoolean());
     if (result.message("verified") instanceof ObjectNode verified && verified.has("ok")) {
       ObjectNode verification = verified.deepCopy();

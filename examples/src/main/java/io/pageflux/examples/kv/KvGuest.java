@@ -25,6 +25,7 @@ public final class KvGuest implements Guest, AutoCloseable {
   private final MemorySegment memory;
   private final KvLayout layout;
   private final KvLoad load;
+  private final KvAccess access;
   private final long[] digests = new long[KvLayout.REGIONS];
   private final List<Thread> threads = new ArrayList<>();
   // Replaced as a whole, by loading a state; read without the lock by updates().
@@ -32,7 +33,8 @@ public final class KvGuest implements Guest, AutoCloseable {
   private volatile @Nullable Throwable damage;
   private volatile int throttlePercent;
 
-  private KvGuest(RamBlock block, KvLoad load) {
+  private KvGuest(RamBlock block, KvLoad load, KvAccess access) {
+    this.access = access;
     this.memory = block.segment();
     this.layout = new KvLayout(block.sizeBytes());
     this.load = load;
@@ -40,7 +42,7 @@ public final class KvGuest implements Guest, AutoCloseable {
 
   /** Fills a block that is all zeros with records. {@return a store in it, not running yet} */
   public static KvGuest create(RamBlock block, KvLoad load, long seed) {
-    KvGuest guest = new KvGuest(block, load);
+    KvGuest guest = new KvGuest(block, load, KvAccess.DIRECT);
     guest.fill();
     Mix random = new Mix(seed);
     List<KvState.ThreadState> states = new ArrayList<>();
@@ -56,7 +58,16 @@ public final class KvGuest implements Guest, AutoCloseable {
    * state.
    */
   public static KvGuest awaited(RamBlock block, KvLoad load) {
-    return new KvGuest(block, load);
+    return awaited(block, load, KvAccess.DIRECT);
+  }
+
+  /**
+   * {@return a store whose state has yet to come, and whose memory may still come when it runs}
+   *
+   * @param access what is asked before a record is touched
+   */
+  public static KvGuest awaited(RamBlock block, KvLoad load, KvAccess access) {
+    return new KvGuest(block, load, access);
   }
 
   private void fill() {
@@ -77,6 +88,7 @@ public final class KvGuest implements Guest, AutoCloseable {
       made.add(
           new KvUpdater(
               memory,
+              access,
               layout,
               from,
               to - from,

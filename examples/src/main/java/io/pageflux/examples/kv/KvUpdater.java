@@ -20,6 +20,7 @@ final class KvUpdater implements Runnable {
   private static final long IDLE_NANOS = 10_000_000;
 
   private final MemorySegment memory;
+  private final KvAccess access;
   private final KvLayout layout;
   private final long firstPage;
   private final long pages;
@@ -39,6 +40,7 @@ final class KvUpdater implements Runnable {
    */
   KvUpdater(
       MemorySegment memory,
+      KvAccess access,
       KvLayout layout,
       long firstPage,
       long pages,
@@ -46,6 +48,7 @@ final class KvUpdater implements Runnable {
       long randomState,
       long updates) {
     this.memory = memory;
+    this.access = access;
     this.layout = layout;
     this.firstPage = firstPage;
     this.pages = pages;
@@ -112,6 +115,7 @@ final class KvUpdater implements Runnable {
     long page = firstPage + pickPage();
     long record = page * KvLayout.RECORDS_PER_PAGE + random.below(KvLayout.RECORDS_PER_PAGE);
     long at = layout.offsetOf(record);
+    access.require(at, KvRecord.BYTES);
     long key = KvRecord.key(memory, at);
     int checksum = KvRecord.checksum(memory, at);
     if (key != record || checksum != KvRecord.computeChecksum(memory, at)) {

@@ -12,6 +12,7 @@ import io.pageflux.migration.MigrationStatus;
 import io.pageflux.migration.PlacementStatistics;
 import io.pageflux.migration.RamStatistics;
 import io.pageflux.migration.RoundReport;
+import io.pageflux.postcopy.PostcopyStatistics;
 import java.time.Duration;
 import org.jspecify.annotations.Nullable;
 
@@ -53,6 +54,10 @@ public final class MigrationJson {
     if (placement != null) {
       placement(json.putObject("placement"), placement);
     }
+    PostcopyStatistics postcopy = info.postcopy();
+    if (postcopy != null) {
+      postcopy((ObjectNode) json.path("ram"), json.putObject("postcopy"), postcopy);
+    }
     json.put("tracker", info.tracker());
     var rounds = json.putArray("rounds");
     info.rounds().forEach(round -> round(rounds.addObject(), round));
@@ -78,7 +83,10 @@ public final class MigrationJson {
         Failures.unwrap(failure) instanceof MigrationException e
             && e.kind() == MigrationException.Kind.CANCELLED
             && !e.isFromPeer();
-    MigrationStatus status = cancelled ? MigrationStatus.CANCELLED : MigrationStatus.FAILED;
+    MigrationStatus status =
+        last != null && last.status() == MigrationStatus.POSTCOPY_ACTIVE
+            ? MigrationStatus.POSTCOPY_PAUSED
+            : cancelled ? MigrationStatus.CANCELLED : MigrationStatus.FAILED;
     json.put("status", status.qemuName());
     json.put("error-desc", message);
     return json;
@@ -122,6 +130,24 @@ public final class MigrationJson {
     json.put("bytes", placement.bytes());
     var refusals = json.putArray("refusals");
     placement.refusals().forEach(refusals::add);
+  }
+
+  private static void postcopy(ObjectNode ram, ObjectNode json, PostcopyStatistics postcopy) {
+    ram.put("postcopy-requests", postcopy.requests());
+    ram.put("precopy-bytes", postcopy.precopyBytes());
+    ram.put("downtime-bytes", postcopy.downtimeBytes());
+    ram.put("postcopy-bytes", postcopy.postcopyBytes());
+    json.put("switch-after", millis(postcopy.switchAfter()));
+    json.put("absent-pages", postcopy.absentPages());
+    json.put("requested-pages", postcopy.demandedPages());
+    json.put("pushed-pages", postcopy.pushedPages());
+    json.put("owned-pages", postcopy.ownedPages());
+    if (postcopy.latency().count() > 0) {
+      json.put("latency-count", postcopy.latency().count());
+      json.put("latency-median", millis(postcopy.latency().median()));
+      json.put("latency-p99", millis(postcopy.latency().p99()));
+      json.put("latency-max", millis(postcopy.latency().max()));
+    }
   }
 
   private static void round(ObjectNode json, RoundReport round) {

@@ -112,6 +112,19 @@ public final class MigrationSummary {
                       Bytes.text(placement.path("bytes").asLong()))));
       placement.path("refusals").forEach(why -> lines.add(entry("not placed", why.asText())));
     }
+    JsonNode postcopy = info.path("postcopy");
+    if (postcopy.isObject()) {
+      lines.add(entry("post-copy", postcopy(postcopy)));
+      lines.add(
+          entry(
+              "bytes",
+              "%s in pre-copy, %s during the downtime, %s in post-copy"
+                  .formatted(
+                      Bytes.text(ram.path("precopy-bytes").asLong()),
+                      Bytes.text(ram.path("downtime-bytes").asLong()),
+                      Bytes.text(ram.path("postcopy-bytes").asLong()))));
+      lines.addAll(waiting(info));
+    }
     lines.add(entry("sent", sent(info)));
     lines.add(
         entry(
@@ -138,6 +151,36 @@ public final class MigrationSummary {
               step.path("what").asText() + ": " + step.path("why").asText()));
     }
     return lines;
+  }
+
+  private static String postcopy(JsonNode postcopy) {
+    return "switched after %s with %s pages absent: %s sent on request, %s pushed"
+        .formatted(
+            Durations.text(
+                Duration.ofNanos((long) (postcopy.path("switch-after").asDouble() * 1e6))),
+            count(postcopy.path("absent-pages")),
+            count(postcopy.path("requested-pages")),
+            count(postcopy.path("pushed-pages")));
+  }
+
+  /**
+   * {@return how long the guest waited for pages in post-copy; nothing where that is not known}
+   *
+   * @param info as {@link MigrationJson}
+   */
+  public static List<String> waiting(JsonNode info) {
+    JsonNode postcopy = info.path("postcopy");
+    return postcopy.has("latency-count")
+        ? List.of(
+            entry(
+                "waited",
+                "for %s requested pages: median %.0f µs, 99 %% up to %.0f µs, at the most %.0f µs"
+                    .formatted(
+                        count(postcopy.path("latency-count")),
+                        postcopy.path("latency-median").asDouble() * 1000,
+                        postcopy.path("latency-p99").asDouble() * 1000,
+                        postcopy.path("latency-max").asDouble() * 1000)))
+        : List.of();
   }
 
   /** Only the source knows it. */

@@ -38,6 +38,7 @@ class MigrationReportTest {
         new XbzrleCounters(64 << 20, 5000, 30, 10, 0.25, 2.5, 3),
         new CompressionStatistics(9, 1, 3000, 1000),
         null,
+        null,
         "userfaultfd",
         reports,
         List.of(

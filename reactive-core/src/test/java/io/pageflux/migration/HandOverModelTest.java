@@ -1,0 +1,227 @@
+package io.pageflux.migration;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.pageflux.migration.HandOverModel.Guest;
+import io.pageflux.migration.HandOverModel.Machines;
+import io.pageflux.migration.HandOverModel.RealMachines;
+import io.pageflux.migration.HandOverModel.Side;
+import io.pageflux.migration.HandOverModel.World;
+import java.util.Collection;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.function.Predicate;
+import org.jspecify.annotations.Nullable;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** All that can happen in a hand-over, tried on the state machines that the sessions use. */
+class HandOverModelTest {
+
+  /** What the package's documentation tells people to do, and no more. */
+  private static boolean asDocumented(World w) {
+    boolean nobodyElseDoes =
+        !w.source().alive() || w.source().over() && w.source().state() == HandOver.State.UNCERTAIN;
+    return nobodyElseDoes
+        && w.source().guest() == Guest.STANDS
+        && w.destination().isFinal()
+        && !w.destination().guest().mayRun();
+  }
+
+  private static HandOverModel model(
+      Machines machines, boolean guestsSurvive, Predicate<World> person) {
+    return new HandOverModel(machines, guestsSurvive, person);
+  }
+
+  private static HandOverModel real(boolean guestsSurvive) {
+    return model(new RealMachines(), guestsSurvive, HandOverModelTest::asDocumented);
+  }
+
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void twoGuestsNeverRunWhateverHappens(boolean guestsSurvive) {
+    HandOverModel model = real(guestsSurvive);
+    Collection<World> all = model.explore();
+    assertThat(all.stream().map(w -> w.source().state()).distinct())
+        .hasSize(HandOver.State.values().length);
+    assertThat(all.stream().map(w -> w.destination().state()).distinct())
+        .hasSize(TakeOver.State.values().length);
+    assertThat(model.runningTwice())
+        .as(() -> model.path(model.runningTwice().getFirst()))
+        .isEmpty();
+  }
+
+  /** A side's last word, as a person reads it. */
+  private static String lastWord(Side<?> side) {
+    return side.alive() ? side.state().toString() : "died";
+  }
+
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void whatTheTwoSidesSayInTheEndFitsTogether(boolean guestsSurvive) {
+    Set<String> pairs = new TreeSet<>();
+    for (World w : real(guestsSurvive).explore()) {
+      if (w.isFinal()) {
+        pairs.add(lastWord(w.source()) + " " + lastWord(w.destination()));
+      }
+    }
+    // The table in the package's documentation has these and no others.
+    assertThat(pairs)
+        .containsExactlyInAnyOrder(
+            "KEPT RULED_OUT",
+            "KEPT died",
+            "TAKEN RUNS",
+            "TAKEN died",
+            "UNCERTAIN RULED_OUT",
+            "UNCERTAIN RUNS",
+            "UNCERTAIN UNCERTAIN",
+            "UNCERTAIN died",
+            "died RULED_OUT",
+            "died RUNS",
+            "died UNCERTAIN",
+            "died died");
+  }
+
+  @Test
+  void aGuestIsWhereTheSourceSaysThatItIs() {
+    HandOverModel model = real(true);
+    for (World w : model.explore()) {
+      if (!w.source().alive() || !w.source().over()) {
+        continue;
+      }
+      Guest here = w.source().guest();
+      Guest there = w.destination().guest();
+      switch (w.source().state()) {
+        case KEPT -> {
+          assertThat(here.mayRun()).as(() -> model.path(w)).isTrue();
+          assertThat(there.mayRun()).as(() -> model.path(w)).isFalse();
+        }
+        case TAKEN -> {
+          assertThat(here).as(() -> model.path(w)).isEqualTo(Guest.STANDS);
+          assertThat(there).as(() -> model.path(w)).isEqualTo(Guest.RUNS);
+        }
+        case UNCERTAIN -> assertThat(here).isIn(Guest.STANDS, Guest.RUNS);
+        default -> throw new AssertionError("no end: " + model.path(w));
+      }
+    }
+  }
+
+  @Test
+  void noGuestIsLostThatCouldBeResumed() {
+    HandOverModel model = real(true);
+    for (World w : model.explore()) {
+      if (w.isFinal() && w.destination().state() != TakeOver.State.UNCERTAIN) {
+        boolean runs = w.source().guest().mayRun() || w.destination().guest().mayRun();
+        boolean isPausing = w.source().guest() == Guest.PAUSING;
+        assertThat(runs || isPausing || asDocumented(w)).as(() -> model.path(w)).isTrue();
+      }
+    }
+  }
+
+  @Test
+  void whoSurvivesADestinationThatDiesAtAnyPointBeforeTheCommitHasTheGuest() {
+    HandOverModel model = real(false);
+    for (World w : model.explore()) {
+      boolean given =
+          switch (w.source().state()) {
+            case COMMITTED, TAKEN, UNCERTAIN -> true;
+            default -> false;
+          };
+      if (w.source().alive() && !w.destination().alive() && w.source().over() && !given) {
+        assertThat(w.source().guest().mayRun()).as(() -> model.path(w)).isTrue();
+      }
+    }
+  }
+
+  // The model finds what is wrong: each of these is one rule less.
+
+  private static void assertFindsTwoGuests(Machines broken) {
+    HandOverModel model = model(broken, true, HandOverModelTest::asDocumented);
+    model.explore();
+    assertThat(model.runningTwice()).isNotEmpty();
+  }
+
+  @Test
+  void aPersonWhoDoesNotWaitForTheDestinationsEndMakesTwo() {
+    HandOverModel model =
+        model(
+            new RealMachines(),
+            true,
+            w ->
+                w.source().over()
+                    && w.source().guest() == Guest.STANDS
+                    && !w.destination().guest().mayRun());
+    model.explore();
+    assertThat(model.runningTwice()).isNotEmpty();
+  }
+
+  @Test
+  void aSourceThatResumesWhenItDoesNotKnowMakesTwo() {
+    assertFindsTwoGuests(
+        new RealMachines() {
+          @Override
+          public HandOver.@Nullable Step source(HandOver.State state, HandOver.Event event) {
+            return state == HandOver.State.COMMITTED && event == HandOver.Event.END
+                ? new HandOver.Step(HandOver.State.KEPT, HandOver.Action.RESUME_GUEST)
+                : super.source(state, event);
+          }
+        });
+  }
+
+  @Test
+  void aSourceThatCommitsBeforeItsGuestHasPausedMakesTwo() {
+    assertFindsTwoGuests(
+        new RealMachines() {
+          @Override
+          public HandOver.@Nullable Step source(HandOver.State state, HandOver.Event event) {
+            return super.source(
+                state == HandOver.State.PAUSING && event == HandOver.Event.OFFER
+                    ? HandOver.State.PAUSED
+                    : state,
+                event);
+          }
+        });
+  }
+
+  @Test
+  void aDestinationThatStartsAfterItHasRuledItOutMakesTwo() {
+    assertFindsTwoGuests(
+        new RealMachines() {
+          @Override
+          public TakeOver.@Nullable Step destination(TakeOver.State state, TakeOver.Event event) {
+            return super.destination(
+                state == TakeOver.State.RULED_OUT && event == TakeOver.Event.COMMIT
+                    ? TakeOver.State.PREPARED
+                    : state,
+                event);
+          }
+        });
+  }
+
+  @Test
+  void aDestinationThatReportsAFailureWhileItStartsMakesTwo() {
+    assertFindsTwoGuests(
+        new RealMachines() {
+          @Override
+          public TakeOver.@Nullable Step destination(TakeOver.State state, TakeOver.Event event) {
+            return state == TakeOver.State.STARTING && event == TakeOver.Event.STOP
+                ? new TakeOver.Step(TakeOver.State.RULED_OUT, TakeOver.Action.SAY_FAILURE)
+                : super.destination(state, event);
+          }
+        });
+  }
+
+  @Test
+  void aDestinationThatReportsAFailureAfterAStartOfWhichNobodyKnowsMakesTwo() {
+    assertFindsTwoGuests(
+        new RealMachines() {
+          @Override
+          public TakeOver.@Nullable Step destination(TakeOver.State state, TakeOver.Event event) {
+            return event == TakeOver.Event.UNCLEAR && state == TakeOver.State.STARTING
+                ? new TakeOver.Step(TakeOver.State.RULED_OUT, TakeOver.Action.SAY_FAILURE)
+                : super.destination(state, event);
+          }
+        });
+  }
+}
