@@ -109,6 +109,11 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
     }
   }
 
+  /** The destination has answered something. Before the first round. */
+  void answered(long nanos) {
+    meter.answered(nanos);
+  }
+
   /** A migration goes on that was interrupted. */
   void resumed(boolean partly, long owedBytes) {
     tell(

@@ -77,6 +77,9 @@ final class OutgoingConversation {
   private final SwitchOverGate gate = new SwitchOverGate();
   private volatile WireRecord.@Nullable Offer offered;
   private volatile WireRecord.@Nullable ResumePoint resumeFrom;
+  /** When the destination was last asked something before the first round. */
+  private volatile long askedNanos;
+
   private final long bytesBefore;
   private final long pagesBefore;
   private final Disposable.Composite watches = Disposables.composite();
@@ -283,7 +286,11 @@ final class OutgoingConversation {
 
   private void take(WireRecord record) {
     switch (record) {
-      case WireRecord.Hello hello -> require(agreed.give(Negotiation.of(hello(), hello)), record);
+      case WireRecord.Hello hello -> {
+        Negotiation both = Negotiation.of(hello(), hello);
+        convergence.answered(now() - askedNanos); // Whoever goes on after it sees that.
+        require(agreed.give(both), record);
+      }
       case WireRecord.Offer o -> {
         require(offer.give(o), record);
         requireInLayout(o);
@@ -295,7 +302,13 @@ final class OutgoingConversation {
         resumeFrom = point;
         require(resumePoint.give(point), record);
       }
-      case WireRecord.Ready r -> require(ready.give(record), record);
+      case WireRecord.Ready r -> {
+        long nanos = now() - askedNanos;
+        if (round == null) {
+          convergence.answered(nanos);
+        }
+        require(ready.give(record), record);
+      }
       case WireRecord.RoundAck ack -> {
         OutgoingRound awaited = round;
         require(
@@ -378,6 +391,7 @@ final class OutgoingConversation {
   }
 
   private Flux<WireRecord> script() {
+    askedNanos = now();
     agreed.ask();
     return Flux.concat(
         Flux.<WireRecord>just(hello()),
@@ -394,6 +408,7 @@ final class OutgoingConversation {
 
   private Flux<WireRecord> agreed(Negotiation negotiation) {
     features = negotiation.features();
+    askedNanos = now();
     ready.ask();
     if (Feature.SHARED_MEMORY.in(features)) {
       offer.ask();
