@@ -24,6 +24,7 @@ module io.pageflux.transports {
   exports io.pageflux.qemu.capture;
   exports io.pageflux.qemu.migrate;
   exports io.pageflux.qemu.multifd;
+  exports io.pageflux.qemu.postcopy;
   exports io.pageflux.qemu.qmp;
   exports io.pageflux.qemu.relay;
   exports io.pageflux.qemu.stream;

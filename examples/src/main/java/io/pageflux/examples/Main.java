@@ -23,6 +23,7 @@ import io.pageflux.examples.predict.PredictCommand;
 import io.pageflux.examples.qemu.QemuCaptureCommand;
 import io.pageflux.examples.qemu.QemuInspectCommand;
 import io.pageflux.examples.qemu.QemuMigrateCommand;
+import io.pageflux.examples.qemu.QemuResumeCommand;
 import io.pageflux.examples.qemu.QmpCommand;
 import io.pageflux.examples.qemu.RelayCommand;
 import java.time.Duration;
@@ -60,6 +61,7 @@ public final class Main {
             new QemuCaptureCommand(console),
             new QemuInspectCommand(console),
             new QemuMigrateCommand(console),
+            new QemuResumeCommand(console),
             new QmpCommand(console),
             new BenchCommand(console),
             new PostcopyBenchCommand(console),

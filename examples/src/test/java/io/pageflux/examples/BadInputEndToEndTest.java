@@ -226,6 +226,7 @@ class BadInputEndToEndTest {
     Cli.run("demo", "--size=5000").isFailure(2, "--size must be at least 65536");
     Cli.run("demo", "--postcopy-after=1").isFailure(2, "--postcopy-after goes with --postcopy");
     Cli.run("demo", "--postcopy", "--checkpoint=1s").isFailure(2, "--postcopy does without");
+    Cli.run("demo", "--break-at=100%").isFailure(2, "--break-at must be 1% to 99%");
     Cli.run("nonsense").isFailure(2, "nonsense");
     Cli.run().isFailure(2, "a command is needed: demo, send, receive, ctl, inspect");
   }

@@ -241,4 +241,27 @@ class DemoEndToEndTest {
       assertNoneIsLeft(pids);
     }
   }
+
+  @Test
+  void aLineThatIsCutAgainAndAgainIsMadeAgain(@TempDir Path folder) throws Exception {
+    Path report = folder.resolve("report.json");
+    Cli.Result result =
+        Cli.run(
+            "demo",
+            "--size=64m",
+            "--link-rate=60m",
+            "--dirty-rate=8m",
+            "--run-after=300ms",
+            "--break-at=30%,60%,90%",
+            "--json=" + report);
+
+    assertThat(result.exitCode()).isZero();
+    assertThat(result.stdout())
+        .contains("the connection is to be made again", "the destination has the rest")
+        .contains("every one is sound, recent and in its place");
+    JsonNode json = new ObjectMapper().readTree(Files.readString(report));
+    assertThat(json.path("status").asText()).isEqualTo("completed");
+    // All of the memory was sent once, and little of it twice.
+    assertThat(json.path("ram").path("normal").asLong()).isLessThan(2 * (64 << 20) / 4096);
+  }
 }

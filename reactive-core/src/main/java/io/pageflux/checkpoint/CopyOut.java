@@ -109,7 +109,7 @@ final class CopyOut {
       return Mono.just(batch);
     }
     Lease free = pool.tryAcquire();
-    Mono<Lease> slab = free != null ? Mono.just(free) : pool.acquire().publishOn(scanThread);
+    Mono<Lease> slab = free != null ? Mono.just(free) : pool.acquireOn(scanThread);
     return slab.map(this::copy);
   }
 

@@ -13,8 +13,10 @@ import java.time.Duration;
  * destination acknowledged bytes; or, if that is longer, in pages at the rate at which rounds got
  * done with pages, for where most pages shrink to nothing it is not the wire that takes the time.
  * To this comes what a switch-over costs however little there is to send: the last collection of
- * dirty pages, and three times the shortest time that the destination took to answer the end of a
- * round (last round, hand-over, start).
+ * dirty pages, and three times the shortest time that the destination took to answer anything (last
+ * round, hand-over, start). What it answers at the end of a round comes after all that was still on
+ * its way then, which is counted among the bytes already: so the answers before the first round are
+ * the better ones.
  *
  * <p>Times are nanoseconds of any clock that goes forward. Not thread-safe.
  */
@@ -94,6 +96,16 @@ public final class ConvergenceMeter {
     lastNanos = nowNanos;
     collectedNanos = nowNanos;
     periodNanos = nowNanos;
+  }
+
+  /** The destination has answered something, before the first round. */
+  public void answered(long nanos) {
+    answerNanos = Math.min(answerNanos, Math.max(0, nanos));
+  }
+
+  /** What {@linkplain #began has begun} goes on with something that began earlier. */
+  public void goesOnSince(long nanos) {
+    beganNanos = nanos;
   }
 
   /**

@@ -31,6 +31,10 @@ public record ConvergenceStep(Duration at, Kind kind, String what, String why) {
     START_POSTCOPY("start-postcopy"),
     /** The policy wants post-copy, and it is not possible. The migration goes on. */
     POSTCOPY_REFUSED("postcopy-refused"),
+    /** The connection was lost; the migration is to go on with another one. */
+    CONNECTION_LOST("connection-lost"),
+    /** The migration goes on with another connection. */
+    RESUMED("resumed"),
     /** The migration is given up. */
     ABORT("abort");
 

@@ -26,6 +26,7 @@ import io.pageflux.wire.WireRecord;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.UUID;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
@@ -75,10 +76,7 @@ final class IncomingSession {
   private final GuestMemory memory;
   private final Scheduler timer = Schedulers.parallel();
   private final IncomingStatistics statistics;
-  private final Sinks.One<MigrationInfo> outcome = Sinks.one();
-
   private volatile Phase phase = Phase.HELLO;
-  private final TakeOver takeOver = new TakeOver();
   private volatile @Nullable SlabPool pool;
   private final MadeConnection line = new MadeConnection();
 
@@ -97,6 +95,18 @@ final class IncomingSession {
 
   /** Whether the guest is, or was, started before all of its pages are here. */
   private volatile boolean switched;
+
+  /** What outlives a connection; null unless that was agreed on. */
+  private volatile @Nullable IncomingState state;
+
+  /** Whether nothing that the last connection has said starts the guest any more. */
+  private volatile boolean startRuledOut;
+
+  /** Whether the source was awaited long enough. */
+  private boolean gaveUp;
+
+  /** When the connection was lost that is to be made again; -1 if it was not. */
+  private long lostNanos = -1;
 
   private volatile boolean complete;
   private volatile @Nullable MigrationException broken;
@@ -151,34 +161,97 @@ final class IncomingSession {
         Mono.fromSupplier(
             () -> Schedulers.newParallel("pageflux-decompress", spec.workers(), true)),
         threads ->
-            accepting.flatMap(
-                connection ->
-                    Mono.usingWhen(
-                        Mono.fromSupplier(() -> new Conversation(connection, threads)),
-                        Conversation::listen,
-                        Conversation::finish,
-                        Conversation::fail,
-                        conversation -> conversation.fail(MigrationRun.cancelled()))),
+            conversation(accepting, threads)
+                .onErrorResume(e -> resumed(accepting, threads, MigrationException.ofAny(e))),
         this::close);
   }
 
-  private Mono<Void> close(Scheduler threads) {
+  private Mono<MigrationInfo> conversation(Mono<Connection> accepting, Scheduler threads) {
+    return accepting.flatMap(
+        connection ->
+            Mono.usingWhen(
+                Mono.fromSupplier(() -> new Conversation(connection, threads)),
+                Conversation::listen,
+                Conversation::finish,
+                Conversation::fail,
+                conversation -> conversation.fail(MigrationRun.cancelled())));
+  }
+
+  /** Awaits the source once more, if the failure is only that its connection was lost. */
+  private Mono<MigrationInfo> resumed(
+      Mono<Connection> accepting, Scheduler threads, MigrationException lost) {
+    Duration patience = spec.resume();
+    boolean resumable =
+        OutgoingSession.isOfTheLine(lost) || lost.getCause() instanceof AnotherSource;
+    // Only if the start is ruled out: what the old connection has said starts nothing any more.
+    if (patience == null
+        || state == null
+        || switched
+        || offer != null
+        || gaveUp
+        || !startRuledOut
+        || !resumable) {
+      return Mono.error(lost);
+    }
+    if (lostNanos < 0) {
+      lostNanos = now();
+      status(MigrationStatus.RECONNECTING);
+    }
+    Duration left = patience.minusNanos(now() - lostNanos);
+    Mono<Connection> again =
+        left.isNegative() || left.isZero()
+            ? Mono.error(notBack(lost))
+            : accepting.timeout(left, Mono.error(() -> notBack(lost)), timer);
+    return slabsReleased()
+        .then(Mono.fromRunnable(this::beginAnew))
+        .then(Mono.defer(() -> conversation(again, threads)))
+        .onErrorResume(e -> resumed(accepting, threads, MigrationException.ofAny(e)));
+  }
+
+  private MigrationException notBack(MigrationException lost) {
+    gaveUp = true;
+    return MigrationException.of(
+        Kind.TIMEOUT,
+        "the source has not come back within %s: %s"
+            .formatted(
+                MigrationText.of(Objects.requireNonNull(spec.resume())), MigrationText.of(lost)));
+  }
+
+  /** Nothing is left of a conversation but the pages. */
+  private void beginAnew() {
+    phase = Phase.HELLO;
+    startRuledOut = false;
+    round = null;
+    deviceState.clear();
+    deviceStateBytes = 0;
+  }
+
+  /** Why a connection is turned away while a source is awaited. */
+  private static final class AnotherSource extends RuntimeException {
+    private static final long serialVersionUID = 1L;
+  }
+
+  private Mono<Void> slabsReleased() {
     return Mono.defer(
-            () -> {
-              SlabPool used = pool;
-              return used == null
-                  ? Mono.empty()
-                  : used.closeWhenIdle()
-                      .timeout(
-                          RELEASE_TIMEOUT,
-                          Mono.error(
-                              () ->
-                                  MigrationException.of(
-                                      Kind.INTERNAL,
-                                      "batches were not released: "
-                                          + used
-                                          + "; their memory is not freed")));
-            })
+        () -> {
+          SlabPool used = pool;
+          return used == null
+              ? Mono.empty()
+              : used.closeWhenIdle()
+                  .timeout(
+                      RELEASE_TIMEOUT,
+                      Mono.error(
+                          () ->
+                              MigrationException.of(
+                                  Kind.INTERNAL,
+                                  "batches were not released: "
+                                      + used
+                                      + "; their memory is not freed")));
+        });
+  }
+
+  private Mono<Void> close(Scheduler threads) {
+    return slabsReleased()
         // Who hears of the end hears it when the threads have been told to go, and not on them.
         .publishOn(Schedulers.boundedElastic())
         .doOnTerminate(threads::dispose);
@@ -217,6 +290,13 @@ final class IncomingSession {
   /** The exchange with one source. */
   private final class Conversation {
 
+    private final Sinks.One<MigrationInfo> outcome = Sinks.one();
+    private final TakeOver takeOver = new TakeOver();
+
+    /** Held while a record is taken, so that who closes this knows that none is any more. */
+    private final Object turn = new Object();
+
+    private boolean closed;
     private final WireChannel channel;
     private final Scheduler threads;
     private final PageLoader loader = new PageLoader(memory);
@@ -325,17 +405,28 @@ final class IncomingSession {
 
     /** Takes the next record. {@return what has to be done before the one after it is taken} */
     private Mono<Void> next(WireRecord record) {
-      if (channel.isOver()) {
-        RecordDecompressor.release(record);
-        return Mono.empty();
+      synchronized (turn) {
+        if (closed || channel.isOver()) {
+          RecordDecompressor.release(record);
+          return Mono.empty();
+        }
+        try {
+          return take(record);
+        } catch (RuntimeException | VirtualMachineError e) {
+          // No memory, or no room on the disk for a page of a mapped file: the connection's thread
+          // would swallow it.
+          channel.endOver(e);
+          return Mono.empty();
+        }
       }
-      try {
-        return take(record);
-      } catch (RuntimeException | VirtualMachineError e) {
-        // No memory, or no room on the disk for a page of a mapped file: the connection's thread
-        // would swallow it.
-        channel.endOver(e);
-        return Mono.empty();
+    }
+
+    /** What follows on something that took its time, unless this has been closed meanwhile. */
+    private void later(Runnable next) {
+      synchronized (turn) {
+        if (!closed) {
+          next.run();
+        }
       }
     }
 
@@ -404,7 +495,9 @@ final class IncomingSession {
               WireLimits.VERSION,
               Feature.migration()
                   | (possible == null ? 0 : Feature.SHARED_MEMORY.mask())
-                  | (spec.postcopy() == null ? 0 : Feature.POSTCOPY.mask()),
+                  // What came by a former connection is not known well enough for that.
+                  | (spec.postcopy() == null || state != null ? 0 : Feature.POSTCOPY.mask())
+                  | (spec.resume() == null ? 0 : Feature.RESUME.mask()),
               0,
               theirs.session(),
               theirs.channel(),
@@ -419,11 +512,24 @@ final class IncomingSession {
             "the source wants to use %d connections, but this side can use only one"
                 .formatted(theirs.channels()));
       }
+      requireAwaited(theirs);
       if (Feature.SHARED_MEMORY.in(features)) {
         offer = possible;
       }
       session = theirs.session();
       phase = Phase.LAYOUT;
+    }
+
+    /** Once a connection was lost, only its source may take up what it has begun. */
+    private void requireAwaited(WireRecord.Hello theirs) {
+      IncomingState kept = state;
+      if (kept != null && !(Feature.RESUME.in(features) && kept.session.equals(theirs.session()))) {
+        throw MigrationException.of(
+            Kind.PROTOCOL,
+            "this side awaits the source of migration %s, whose connection was lost, and no other"
+                .formatted(kept.session),
+            new AnotherSource());
+      }
     }
 
     private void layout(WireRecord.Layout theirs) {
@@ -456,7 +562,22 @@ final class IncomingSession {
         postcopy = possible;
         channel.say(possible.advise());
       }
+      if (Feature.RESUME.in(features)) {
+        channel.say(resumePoint());
+      }
+      lostNanos = -1;
       channel.say(new WireRecord.Ready());
+    }
+
+    private WireRecord.ResumePoint resumePoint() {
+      IncomingState kept = state;
+      if (kept == null) {
+        kept = new IncomingState(session);
+        state = kept;
+      }
+      WireRecord.ResumePoint point = kept.point();
+      rounds = point.round();
+      return point;
     }
 
     private void takes(BatchGeometry agreed) {
@@ -524,7 +645,7 @@ final class IncomingSession {
       }
       return channel
           .busy(call)
-          .then(Mono.<Void>fromRunnable(next))
+          .then(Mono.<Void>fromRunnable(() -> later(next)))
           .onErrorResume(
               e -> {
                 channel.endOver(e);
@@ -538,6 +659,10 @@ final class IncomingSession {
           new IncomingRound(begin, rounds, totalPages(), statistics.kinds(), position(), now());
       round = next;
       rounds = next.number;
+      IncomingState kept = state;
+      if (kept != null) {
+        kept.begin(next.number);
+      }
       statistics.roundBegan(next.last, next.dirtyPages, now());
       phase = Phase.IN_ROUND;
       if (next.last) {
@@ -574,6 +699,10 @@ final class IncomingSession {
         statistics.batch(batch);
         deltas.expand(batch, memory);
         loader.load(batch);
+        IncomingState kept = state;
+        if (kept != null) {
+          kept.applied(batch);
+        }
         IncomingPostcopy possible = postcopy;
         if (possible != null) {
           possible.received(batch);
@@ -611,6 +740,10 @@ final class IncomingSession {
 
     private void acknowledge(RoundReport report) {
       statistics.round(report);
+      IncomingState kept = state;
+      if (kept != null) {
+        kept.complete();
+      }
       phase = report.last() ? Phase.DEVICE_STATE : Phase.BETWEEN_ROUNDS;
       channel.say(
           new WireRecord.RoundAck(
@@ -656,15 +789,15 @@ final class IncomingSession {
                       Schedulers.boundedElastic(),
                       () -> spec.guest().loadDeviceState(Flux.fromIterable(deviceState)))
                   .onErrorMap(e -> SourceGuest.failure("take its device state", e)))
-          .then(
-              Mono.fromRunnable(
-                  () -> {
-                    deviceState.clear();
-                    phase = Phase.AWAITING_COMMIT;
-                    if (takeOver.take(TakeOver.Event.LOADED) == TakeOver.Action.SAY_PREPARED) {
-                      channel.say(new WireRecord.Prepared(appliedPages));
-                    }
-                  }));
+          .then(Mono.fromRunnable(() -> later(this::prepared)));
+    }
+
+    private void prepared() {
+      deviceState.clear();
+      phase = Phase.AWAITING_COMMIT;
+      if (takeOver.take(TakeOver.Event.LOADED) == TakeOver.Action.SAY_PREPARED) {
+        channel.say(new WireRecord.Prepared(appliedPages));
+      }
     }
 
     /**
@@ -729,6 +862,12 @@ final class IncomingSession {
       outcome.tryEmitValue(info());
     }
 
+    private void close() {
+      synchronized (turn) {
+        closed = true;
+      }
+    }
+
     Mono<Void> finish() {
       watches.dispose();
       IncomingPostcopy used = postcopy;
@@ -740,8 +879,11 @@ final class IncomingSession {
       watches.dispose();
       statistics.received(position());
       boolean ruledOut = takeOver.stop();
+      startRuledOut = ruledOut;
       IncomingPostcopy used = postcopy;
       return Mono.whenDelayError(
+          // Elsewhere: who fails here may hold what whoever has its turn waits for.
+          Mono.<Void>fromRunnable(this::close).subscribeOn(Schedulers.boundedElastic()),
           channel.hangUp(reason, (ruledOut || switched) && !reason.isFromPeer()),
           used == null ? Mono.empty() : used.close(reason, !ruledOut));
     }

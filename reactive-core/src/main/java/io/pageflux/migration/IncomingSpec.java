@@ -27,6 +27,7 @@ import org.jspecify.annotations.Nullable;
  *     io.pageflux.memory.GuestMemory.Builder#shared shared} blocks itself, if it is on this machine
  * @param postcopy what the guest accesses its memory by, if it may be started before all pages are
  *     there; null if it may not
+ * @param resume how long a source whose connection was lost is awaited; null to fail with it
  */
 public record IncomingSpec(
     GuestMemory memory,
@@ -39,7 +40,8 @@ public record IncomingSpec(
     Duration progressInterval,
     MigrationHooks hooks,
     boolean sharedMemory,
-    @Nullable PostcopyMemory postcopy) {
+    @Nullable PostcopyMemory postcopy,
+    @Nullable Duration resume) {
 
   /** Batches of up to 1,024 pages and 2 MiB. */
   public static final BatchGeometry DEFAULT_MAX_GEOMETRY = new BatchGeometry(1024, 2 << 20);
@@ -67,6 +69,9 @@ public record IncomingSpec(
     }
     OutgoingSpec.requirePositive(peerTimeout, "peerTimeout");
     OutgoingSpec.requirePositive(progressInterval, "progressInterval");
+    if (resume != null) {
+      OutgoingSpec.requirePositive(resume, "resume");
+    }
     if (postcopy != null && postcopy.memory() != memory) {
       throw new IllegalArgumentException(
           "the post-copy's memory is another one than the migration's");
@@ -86,6 +91,7 @@ public record IncomingSpec(
         Duration.ofMillis(500),
         MigrationHooks.NONE,
         false,
+        null,
         null);
   }
 
@@ -102,7 +108,8 @@ public record IncomingSpec(
         progressInterval,
         hooks,
         sharedMemory,
-        postcopy);
+        postcopy,
+        resume);
   }
 
   /** {@return this spec with other limits of a batch} */
@@ -118,7 +125,8 @@ public record IncomingSpec(
         progressInterval,
         hooks,
         sharedMemory,
-        postcopy);
+        postcopy,
+        resume);
   }
 
   /** {@return this spec with another limit of the device state, in bytes} */
@@ -134,7 +142,8 @@ public record IncomingSpec(
         progressInterval,
         hooks,
         sharedMemory,
-        postcopy);
+        postcopy,
+        resume);
   }
 
   /** {@return this spec with another patience with a silent peer} */
@@ -150,7 +159,8 @@ public record IncomingSpec(
         progressInterval,
         hooks,
         sharedMemory,
-        postcopy);
+        postcopy,
+        resume);
   }
 
   /** {@return this spec with another interval of progress} */
@@ -166,7 +176,8 @@ public record IncomingSpec(
         progressInterval,
         hooks,
         sharedMemory,
-        postcopy);
+        postcopy,
+        resume);
   }
 
   /** {@return this spec with other hooks before and after each round} */
@@ -182,7 +193,8 @@ public record IncomingSpec(
         progressInterval,
         hooks,
         sharedMemory,
-        postcopy);
+        postcopy,
+        resume);
   }
 
   /**
@@ -204,7 +216,8 @@ public record IncomingSpec(
         progressInterval,
         hooks,
         sharedMemory,
-        postcopy);
+        postcopy,
+        resume);
   }
 
   /**
@@ -225,6 +238,33 @@ public record IncomingSpec(
         progressInterval,
         hooks,
         sharedMemory,
-        postcopy);
+        postcopy,
+        resume);
+  }
+
+  /**
+   * {@return this spec with a source awaited whose connection was lost, or not}
+   *
+   * <p>What has arrived is kept meanwhile. Awaited is the source of the same migration, from the
+   * moment at which the connection was lost; whoever else connects is turned away. The guest is not
+   * started by what was said on the old connection any more. Not in post-copy, and not with memory
+   * that was lent.
+   *
+   * @param atMost how long; null to fail as soon as the connection is lost
+   */
+  public IncomingSpec withResume(@Nullable Duration atMost) {
+    return new IncomingSpec(
+        memory,
+        guest,
+        acceptor,
+        workers,
+        maxGeometry,
+        maxDeviceStateBytes,
+        peerTimeout,
+        progressInterval,
+        hooks,
+        sharedMemory,
+        postcopy,
+        atMost);
   }
 }

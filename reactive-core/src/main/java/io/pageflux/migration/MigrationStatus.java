@@ -6,6 +6,8 @@ public enum MigrationStatus {
   SETUP("setup"),
   /** Rounds are being sent while the guest runs. */
   ACTIVE("active"),
+  /** The connection was lost, and another one is awaited; the guest runs. Pageflux's own. */
+  RECONNECTING("reconnecting"),
   /** Somebody has paused the migration between two batches; the guest runs. Pageflux's own. */
   PAUSED("paused"),
   /**

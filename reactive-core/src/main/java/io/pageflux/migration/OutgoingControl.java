@@ -281,6 +281,7 @@ public final class OutgoingControl {
   /** The rounds begin, with what both sides can do. */
   synchronized void roundsBegin(long agreedFeatures) {
     state = State.ROUNDS;
+    hurried = false; // Another connection's last word was.
     features = agreedFeatures;
   }
 

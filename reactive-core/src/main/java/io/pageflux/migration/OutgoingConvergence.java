@@ -90,14 +90,38 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
     return now - controller.pausedNanos(now);
   }
 
-  /** The first round begins. */
-  void began() {
-    tracker.start();
-    beganNanos = now();
-    collectedNanos = beganNanos;
-    meter.began(beganNanos);
-    statistics.collectedFirst();
-    statistics.firstRound(realNow());
+  /** The first round begins, or the first one of another connection. */
+  void began(OutgoingState state) {
+    boolean first = !state.hasBegun();
+    if (first) {
+      tracker.start();
+      statistics.collectedFirst();
+      statistics.firstRound(realNow());
+    }
+    long now = now();
+    beganNanos = state.began(now);
+    collectedNanos = now;
+    idleNanos = controller.pausedNanos(realNow());
+    meter.began(now);
+    if (!first) {
+      // Its rates are those of another connection; its time is the migration's.
+      meter.goesOnSince(beganNanos);
+    }
+  }
+
+  /** The destination has answered something. Before the first round. */
+  void answered(long nanos) {
+    meter.answered(nanos);
+  }
+
+  /** A migration goes on that was interrupted. */
+  void resumed(boolean partly, long owedBytes) {
+    tell(
+        ConvergenceStep.Kind.RESUMED,
+        "the migration goes on, with %,d bytes of pages to read".formatted(owedBytes),
+        partly
+            ? "the destination has the rest"
+            : "the destination has nothing of what it had any more");
   }
 
   void roundBegan(OutgoingRound round) {

@@ -18,7 +18,6 @@ import io.pageflux.wire.WireLimits;
 import io.pageflux.wire.WireRecord;
 import java.time.Duration;
 import java.util.List;
-import java.util.UUID;
 import org.jspecify.annotations.Nullable;
 import reactor.core.Disposable;
 import reactor.core.Disposables;
@@ -48,11 +47,12 @@ final class OutgoingConversation {
   private final OutgoingPages pages;
   private final OutgoingConvergence convergence;
   private final OutgoingControl control;
-  private final UUID session = UUID.randomUUID();
+  private final OutgoingState state;
 
   private final Sinks.One<MigrationInfo> outcome = Sinks.one();
   private final Answer<Negotiation> agreed = new Answer<>();
   private final Answer<WireRecord.Offer> offer = new Answer<>();
+  private final Answer<WireRecord.ResumePoint> resumePoint = new Answer<>();
   private final Answer<WireRecord> ready = new Answer<>();
   private final Answer<WireRecord> prepared = new Answer<>();
   private volatile @Nullable OutgoingRound round;
@@ -60,7 +60,6 @@ final class OutgoingConversation {
   private final HandOver handOver = new HandOver();
   private volatile long features;
   private ConvergenceControl.@Nullable Outcome decision;
-  private int rounds;
   private volatile long sentPages;
   private long deviceStateBytes;
 
@@ -77,6 +76,12 @@ final class OutgoingConversation {
   private final HookCalls hooks;
   private final SwitchOverGate gate = new SwitchOverGate();
   private volatile WireRecord.@Nullable Offer offered;
+  private volatile WireRecord.@Nullable ResumePoint resumeFrom;
+  /** When the destination was last asked something before the first round. */
+  private volatile long askedNanos;
+
+  private final long bytesBefore;
+  private final long pagesBefore;
   private final Disposable.Composite watches = Disposables.composite();
 
   OutgoingConversation(
@@ -86,14 +91,18 @@ final class OutgoingConversation {
     this.events = migration.events;
     this.statistics = migration.statistics;
     this.resources = resources;
-    this.ledger = new DirtyLedger(spec.memory().layout());
+    this.state = migration.state;
+    this.ledger = state.ledger;
+    this.bytesBefore = state.bytesBefore;
+    this.pagesBefore = statistics.kinds().total();
     this.control = migration.control;
     this.placing = new Placing(spec, resources, statistics, migration.timer, this::end);
     this.pages =
         new OutgoingPages(
             resources, statistics, placing, migration.controlled ? control : null, migration.timer);
     this.postcopy =
-        new OutgoingPostcopy(spec, resources, statistics, session, migration.timer, this::end);
+        new OutgoingPostcopy(
+            spec, resources, statistics, state.session, migration.timer, this::end);
     this.hooks = new HookCalls(spec.lifecycle().hooks(), spec.peerTimeout(), migration.timer);
     this.channel = new WireChannel(connection, spec.peerTimeout(), migration.timer, this::end);
     this.guest =
@@ -115,7 +124,10 @@ final class OutgoingConversation {
 
   /** Bytes that were sent, by the stream or another way. */
   private long position() {
-    return channel.bytesWritten() + postcopy.bytesWritten() + statistics.placedBytes();
+    return bytesBefore
+        + channel.bytesWritten()
+        + postcopy.bytesWritten()
+        + statistics.placedBytes();
   }
 
   private long now() {
@@ -275,7 +287,11 @@ final class OutgoingConversation {
 
   private void take(WireRecord record) {
     switch (record) {
-      case WireRecord.Hello hello -> require(agreed.give(Negotiation.of(hello(), hello)), record);
+      case WireRecord.Hello hello -> {
+        Negotiation both = Negotiation.of(hello(), hello);
+        convergence.answered(now() - askedNanos); // Whoever goes on after it sees that.
+        require(agreed.give(both), record);
+      }
       case WireRecord.Offer o -> {
         require(offer.give(o), record);
         requireInLayout(o);
@@ -283,7 +299,17 @@ final class OutgoingConversation {
       }
       case WireRecord.PostcopyAdvise advise ->
           require(Feature.POSTCOPY.in(features) && postcopy.advised(advise), record);
-      case WireRecord.Ready r -> require(ready.give(record), record);
+      case WireRecord.ResumePoint point -> {
+        resumeFrom = point;
+        require(resumePoint.give(point), record);
+      }
+      case WireRecord.Ready r -> {
+        long nanos = now() - askedNanos;
+        if (round == null) {
+          convergence.answered(nanos);
+        }
+        require(ready.give(record), record);
+      }
       case WireRecord.RoundAck ack -> {
         OutgoingRound awaited = round;
         require(
@@ -312,7 +338,7 @@ final class OutgoingConversation {
         throw MigrationException.reportedByPeer(failure.kind(), failure.message());
       }
       case WireRecord.Progress progress -> {
-        convergence.heard(progress.pages(), progress.bytes());
+        convergence.heard(pagesBefore + progress.pages(), bytesBefore + progress.bytes());
         if (inPostcopy) {
           postcopy.acknowledged(progress.pages() - sentPages);
         }
@@ -352,12 +378,21 @@ final class OutgoingConversation {
                 : (spec.xbzrle() == null ? 0 : Feature.XBZRLE.mask())
                     | (spec.compression() == null ? 0 : Feature.ZSTD.mask()))
             | (spec.lifecycle().pageSaver() == null ? 0 : Feature.SHARED_MEMORY.mask())
-            | (spec.lifecycle().postcopy() == null ? 0 : Feature.POSTCOPY.mask());
+            | (spec.lifecycle().postcopy() == null ? 0 : Feature.POSTCOPY.mask())
+            | (spec.lifecycle().resume() == null ? 0 : Feature.RESUME.mask());
     return new WireRecord.Hello(
-        WireLimits.VERSION, WireLimits.VERSION, features, 0, session, 0, 1, WireLimits.SOFTWARE);
+        WireLimits.VERSION,
+        WireLimits.VERSION,
+        features,
+        0,
+        state.session,
+        0,
+        1,
+        WireLimits.SOFTWARE);
   }
 
   private Flux<WireRecord> script() {
+    askedNanos = now();
     agreed.ask();
     return Flux.concat(
         Flux.<WireRecord>just(hello()),
@@ -374,19 +409,50 @@ final class OutgoingConversation {
 
   private Flux<WireRecord> agreed(Negotiation negotiation) {
     features = negotiation.features();
+    askedNanos = now();
     ready.ask();
     if (Feature.SHARED_MEMORY.in(features)) {
       offer.ask();
     }
+    if (Feature.RESUME.in(features)) {
+      resumePoint.ask();
+    }
     return Flux.just(new WireRecord.Layout(spec.memory().layout(), spec.geometry()));
   }
 
+  /** Takes up what was interrupted, if anything was. */
+  private void resume() {
+    boolean agreed = Feature.RESUME.in(features);
+    WireRecord.ResumePoint point = resumeFrom;
+    if (agreed == (point == null) || !agreed && state.connections > 0) {
+      throw MigrationException.of(
+          Kind.PROTOCOL,
+          state.connections > 0
+              ? "%s does not say how far the migration had come".formatted(channel.peer())
+              : "%s has agreed on resumption, but does not say from where"
+                  .formatted(channel.peer()));
+    }
+    if (point != null) {
+      boolean partly = state.resume(point);
+      if (state.connections > 0) {
+        // The pages that it has may not have arrived.
+        resources.emptyCache();
+        statistics.owed(ledger.dirty().bytes());
+        convergence.resumed(partly, ledger.dirty().bytes());
+      }
+    }
+    state.connections++;
+    // What the destination has lent is written to without its knowledge of how far.
+    state.resumable = agreed && offered == null;
+  }
+
   private Flux<WireRecord> preCopy() {
+    convergence.began(state);
+    resume();
     placing.begin(offered);
     if (Feature.POSTCOPY.in(features)) {
       convergence.allowPostcopy();
     }
-    convergence.began();
     migration.status(MigrationStatus.ACTIVE);
     control.roundsBegin(features);
     return Flux.defer(() -> round(false))
@@ -406,7 +472,13 @@ final class OutgoingConversation {
     MemoryPages dirty = ledger.beginRound();
     OutgoingRound begun =
         new OutgoingRound(
-            ++rounds, last, dirty.cardinality(), convergence.now(), statistics.kinds(), position());
+            state.nextRound(),
+            last,
+            dirty.cardinality(),
+            convergence.now(),
+            statistics.kinds(),
+            position());
+    state.begin(begun);
     round = begun;
     convergence.roundBegan(begun);
     XbzrleEncoder encoder = resources.encoder;
@@ -531,6 +603,9 @@ final class OutgoingConversation {
   private Flux<WireRecord> switchOver() {
     switching = true;
     events.emit(new MigrationEvent.SwitchOver(decision().reason()));
+    if (decision().action() == ConvergenceControl.Action.START_POSTCOPY) {
+      state.resumable = false;
+    }
     return decision().action() == ConvergenceControl.Action.START_POSTCOPY
         ? Flux.concat(postcopy.openLane(spec.connector()), Flux.defer(this::switchToPostcopy))
         : switchOverAfterPause(Flux.defer(() -> round(true)), Flux.defer(this::endOfPrecopy));
@@ -675,7 +750,8 @@ final class OutgoingConversation {
             Mono.defer(
                 () ->
                     Mono.whenDelayError(
-                        channel.hangUp(reason, !reason.isFromPeer()), postcopy.close(reason))));
+                        channel.hangUp(reason, !reason.isFromPeer()), postcopy.close(reason))))
+        .doFinally(signal -> state.bytesBefore = bytesBefore + channel.bytesWritten());
   }
 
   private Mono<Void> keepGuest() {
@@ -686,20 +762,26 @@ final class OutgoingConversation {
               .onErrorResume(
                   e ->
                       Mono.fromRunnable(
-                          () -> migration.add("; and it stays paused: " + MigrationText.of(e))));
+                          () -> {
+                            state.resumable = false;
+                            migration.add("; and it stays paused: " + MigrationText.of(e));
+                          }));
       case TELL_TAKEN -> Mono.fromRunnable(this::tellTaken);
       case TELL_UNCERTAIN ->
           Mono.fromRunnable(
-              () ->
-                  migration.add(
-                      "; the guest had been handed over and stays paused here: it runs at the"
-                          + " destination if the hand-over arrived there, so resume it here only"
-                          + " when the migration has ended there without it"));
+              () -> {
+                state.resumable = false;
+                migration.add(
+                    "; the guest had been handed over and stays paused here: it runs at the"
+                        + " destination if the hand-over arrived there, so resume it here only"
+                        + " when the migration has ended there without it");
+              });
       case null, default -> Mono.empty();
     };
   }
 
   private void tellTaken() {
+    state.resumable = false;
     if (inPostcopy) {
       migration.failedInPostcopy();
       migration.add(

@@ -3,6 +3,7 @@ package io.pageflux.migration;
 import java.time.Duration;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
+import reactor.util.retry.Retry;
 
 /**
  * What an outgoing migration does besides, at the turns of its life.
@@ -17,17 +18,19 @@ import org.jspecify.annotations.Nullable;
  *     ask for an offer
  * @param postcopy how the migration may switch to post-copy, if the destination can; null not to
  *     agree on it. QEMU's capability {@code postcopy-ram}
+ * @param resume when and how often a lost connection is made again; null to fail with it
  */
 public record OutgoingLifecycle(
     MigrationHooks hooks,
     @Nullable Duration pauseBeforeSwitchover,
     boolean releaseRam,
     PageSaver.@Nullable Maker pageSaver,
-    @Nullable OutgoingPostcopySpec postcopy) {
+    @Nullable OutgoingPostcopySpec postcopy,
+    @Nullable Retry resume) {
 
   /** Nothing of that. */
   public static final OutgoingLifecycle NONE =
-      new OutgoingLifecycle(MigrationHooks.NONE, null, false, null, null);
+      new OutgoingLifecycle(MigrationHooks.NONE, null, false, null, null, null);
 
   /**
    * Checks the values.
@@ -43,26 +46,36 @@ public record OutgoingLifecycle(
 
   /** {@return this with other hooks} */
   public OutgoingLifecycle withHooks(MigrationHooks hooks) {
-    return new OutgoingLifecycle(hooks, pauseBeforeSwitchover, releaseRam, pageSaver, postcopy);
+    return new OutgoingLifecycle(
+        hooks, pauseBeforeSwitchover, releaseRam, pageSaver, postcopy, resume);
   }
 
   /** {@return this with another pause before the switch-over; null for none} */
   public OutgoingLifecycle withPauseBeforeSwitchover(@Nullable Duration atMost) {
-    return new OutgoingLifecycle(hooks, atMost, releaseRam, pageSaver, postcopy);
+    return new OutgoingLifecycle(hooks, atMost, releaseRam, pageSaver, postcopy, resume);
   }
 
   /** {@return this with the guest's memory given back at the end, or not} */
   public OutgoingLifecycle withReleaseRam(boolean releaseRam) {
-    return new OutgoingLifecycle(hooks, pauseBeforeSwitchover, releaseRam, pageSaver, postcopy);
+    return new OutgoingLifecycle(
+        hooks, pauseBeforeSwitchover, releaseRam, pageSaver, postcopy, resume);
   }
 
   /** {@return this with another page saver; null for none} */
   public OutgoingLifecycle withPageSaver(PageSaver.@Nullable Maker pageSaver) {
-    return new OutgoingLifecycle(hooks, pauseBeforeSwitchover, releaseRam, pageSaver, postcopy);
+    return new OutgoingLifecycle(
+        hooks, pauseBeforeSwitchover, releaseRam, pageSaver, postcopy, resume);
   }
 
   /** {@return this with another way to switch to post-copy; null for none} */
   public OutgoingLifecycle withPostcopy(@Nullable OutgoingPostcopySpec postcopy) {
-    return new OutgoingLifecycle(hooks, pauseBeforeSwitchover, releaseRam, pageSaver, postcopy);
+    return new OutgoingLifecycle(
+        hooks, pauseBeforeSwitchover, releaseRam, pageSaver, postcopy, resume);
+  }
+
+  /** {@return this with another way to make a lost connection again; null for none} */
+  public OutgoingLifecycle withResume(@Nullable Retry resume) {
+    return new OutgoingLifecycle(
+        hooks, pauseBeforeSwitchover, releaseRam, pageSaver, postcopy, resume);
   }
 }

@@ -238,7 +238,7 @@ final class OutgoingPostcopy {
   private Mono<Lease> slab() {
     SlabPool pool = resources.pool;
     Lease free = pool.tryAcquire();
-    return free != null ? Mono.just(free) : pool.acquire().publishOn(resources.scanThread);
+    return free != null ? Mono.just(free) : pool.acquireOn(resources.scanThread);
   }
 
   /** Fills a slab with what comes next; nothing if all that was left has been asked for. */

@@ -156,6 +156,26 @@ final class OutgoingResources {
     return "";
   }
 
+  /**
+   * Forgets what the delta cache holds, for the destination may lack it. On the scanning thread. If
+   * there is no memory for a new one, there are no deltas any more.
+   */
+  void emptyCache() {
+    XbzrleEncoder old = encoder;
+    XbzrleSpec wanted = xbzrle;
+    if (old == null || wanted == null) {
+      return;
+    }
+    countersBefore = counters();
+    encoder = null;
+    old.close();
+    try {
+      encoder = new XbzrleEncoder(layout, wanted);
+    } catch (RuntimeException | OutOfMemoryError e) {
+      xbzrle = null;
+    }
+  }
+
   /** {@return the delta cache's spec as it is} */
   @Nullable XbzrleSpec xbzrle() {
     return xbzrle;

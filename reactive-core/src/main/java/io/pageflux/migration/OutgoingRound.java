@@ -22,6 +22,8 @@ final class OutgoingRound {
 
   long endedNanos;
 
+  private volatile boolean settled;
+
   // How far pages were read: behind this one of this block. Written on the scanning thread.
   private volatile int readBlock;
   private volatile long readEnd;
@@ -51,11 +53,27 @@ final class OutgoingRound {
 
   /** Takes note in a ledger that the destination has what was read. */
   void acknowledge(DirtyLedger ledger) {
+    settled = true;
     if (readPages == dirtyPages) {
       ledger.acknowledge();
     } else {
       ledger.acknowledge(readBlock, readEnd);
     }
+  }
+
+  /** {@return whether the destination has said that it has the round} */
+  boolean isAcknowledged() {
+    return settled;
+  }
+
+  /** {@return whether the destination was told that this is all} */
+  boolean isEnded() {
+    return acknowledged.isAsked();
+  }
+
+  /** {@return whether pages before one were not read yet} */
+  boolean isUnread(int block, long end) {
+    return block > readBlock || (block == readBlock && end > readEnd);
   }
 
   /** The round as it is now that it was acknowledged. */

@@ -4,14 +4,17 @@ import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
 import io.pageflux.channel.MadeConnection;
 import io.pageflux.channel.MigrationText;
+import io.pageflux.convergence.ConvergenceStep;
 import io.pageflux.transport.Connection;
 import io.pageflux.transport.Connector;
+import java.time.Duration;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 import reactor.core.publisher.Mono;
 import reactor.core.publisher.Sinks;
 import reactor.core.scheduler.Scheduler;
 import reactor.core.scheduler.Schedulers;
+import reactor.util.retry.Retry;
 
 /**
  * One migration at its source: takes what it needs, connects, has the {@linkplain
@@ -31,6 +34,10 @@ final class OutgoingSession implements OutgoingControl.Target {
   final Scheduler timer = Schedulers.parallel();
 
   final OutgoingStatistics statistics;
+
+  /** What outlives a connection. */
+  final OutgoingState state;
+
   private final Sinks.Empty<Void> cancelled;
   private final MadeConnection line = new MadeConnection();
   // Where the guest is after a failure, if it does not run here. Written before the error is told.
@@ -57,6 +64,7 @@ final class OutgoingSession implements OutgoingControl.Target {
     this.events = events;
     this.running = running;
     this.statistics = new OutgoingStatistics(spec, now());
+    this.state = new OutgoingState(spec.memory().layout());
   }
 
   @Override
@@ -146,14 +154,42 @@ final class OutgoingSession implements OutgoingControl.Target {
             .takeUntilOther(stop)
             .switchIfEmpty(Mono.error(MigrationRun::cancelled))
             .doOnDiscard(Connection.class, Connection::dispose);
-    return connecting.flatMap(
-        connection ->
-            Mono.usingWhen(
-                Mono.fromSupplier(() -> conversation(connection, resources)),
-                OutgoingConversation::lead,
-                OutgoingConversation::finish,
-                OutgoingConversation::fail,
-                conversation -> conversation.fail(MigrationRun.cancelled())));
+    Mono<MigrationInfo> attempt =
+        connecting.flatMap(
+            connection ->
+                Mono.usingWhen(
+                    Mono.fromSupplier(() -> conversation(connection, resources)),
+                    OutgoingConversation::lead,
+                    OutgoingConversation::finish,
+                    OutgoingConversation::fail,
+                    conversation -> conversation.fail(MigrationRun.cancelled())));
+    Retry again = spec.lifecycle().resume();
+    return again == null
+        ? attempt
+        : attempt.retryWhen(
+            new ResumeRetry(again, this::isResumable, () -> state.connections, this::lost, stop));
+  }
+
+  /** Whether another connection may mend it: not what either side did wrong or wants. */
+  private boolean isResumable(Throwable e) {
+    return state.resumable && isOfTheLine(MigrationException.ofAny(e));
+  }
+
+  static boolean isOfTheLine(MigrationException reason) {
+    return reason.kind() == Kind.TRANSPORT || reason.kind() == Kind.TIMEOUT;
+  }
+
+  private void lost(Throwable e) {
+    long began = state.began(now());
+    ConvergenceStep step =
+        new ConvergenceStep(
+            Duration.ofNanos(Math.max(0, now() - began)),
+            ConvergenceStep.Kind.CONNECTION_LOST,
+            "the connection is to be made again",
+            MigrationText.of(e));
+    statistics.step(step);
+    events.emit(new MigrationEvent.Convergence(step));
+    status(MigrationStatus.RECONNECTING);
   }
 
   private OutgoingConversation conversation(Connection connection, OutgoingResources resources) {

@@ -17,6 +17,7 @@ import java.util.Objects;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
+import reactor.util.retry.Retry;
 
 /**
  * Everything that an {@link OutgoingMigration} is built from. Immutable: each {@code with} method
@@ -302,5 +303,20 @@ public record OutgoingSpec(
    */
   public OutgoingSpec withPostcopy(@Nullable OutgoingPostcopySpec postcopy) {
     return withLifecycle(lifecycle.withPostcopy(postcopy));
+  }
+
+  /**
+   * {@return this spec with a lost connection made again, if the destination awaits that, or not}
+   *
+   * <p>A migration that loses its connection, or hears nothing for the peer's timeout, goes on with
+   * another one then: what the destination has is not sent again, and the guest runs meanwhile.
+   * That holds until COMMIT was said, and for pre-copy; not with memory that the destination has
+   * lent. Each attempt connects anew by the connector; attempts count from the last one that led to
+   * a round. If there are none left the migration fails as it would have.
+   *
+   * @param resume such as {@code Retry.backoff(10, Duration.ofMillis(200))}; null for none
+   */
+  public OutgoingSpec withResume(@Nullable Retry resume) {
+    return withLifecycle(lifecycle.withResume(resume));
   }
 }

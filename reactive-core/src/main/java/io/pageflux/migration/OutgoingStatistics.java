@@ -112,6 +112,11 @@ final class OutgoingStatistics {
     return Math.clamp(dirtyBytes, 0, totalBytes);
   }
 
+  /** Says what is to be read, now that a migration goes on that was interrupted. */
+  synchronized void owed(long bytes) {
+    dirtyBytes = bytes;
+  }
+
   /** Says what may be placed, and why the rest may not. */
   synchronized void placing(int blocks, List<String> refusals) {
     placement = new PlacementStatistics(blocks, 0, 0, refusals);

@@ -110,7 +110,7 @@ public final class PageScanner {
         () -> {
           Lease free = pool.tryAcquire();
           // Who gives a slab back is not to do the copying: it may be an event loop.
-          return free != null ? Mono.just(free) : pool.acquire().publishOn(scheduler);
+          return free != null ? Mono.just(free) : pool.acquireOn(scheduler);
         });
   }
 

@@ -12,6 +12,7 @@ import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import reactor.core.CoreSubscriber;
 import reactor.core.publisher.Mono;
+import reactor.core.scheduler.Scheduler;
 
 /**
  * A fixed number of equal slabs of direct memory: the memory bound of a pipeline.
@@ -154,13 +155,30 @@ public final class SlabPool implements AutoCloseable {
    * <p><b>Errors:</b> {@code IllegalStateException} when the pool is or gets closed.
    */
   public Mono<Lease> acquire() {
-    return new Acquisition();
+    return new Acquisition(null);
+  }
+
+  /**
+   * Leases a slab as soon as one is free, for somebody on another thread: who gives a slab back is
+   * not to do the work of who gets it.
+   *
+   * <p>As {@link #acquire()}, but for the thread; and a lease that is on its way to the thread when
+   * the subscriber cancels is given back. {@code publishOn} (Reactor 3.8) would lose it.
+   */
+  public Mono<Lease> acquireOn(Scheduler scheduler) {
+    return new Acquisition(scheduler);
   }
 
   private final class Acquisition extends Mono<Lease> {
+    private final @Nullable Scheduler scheduler;
+
+    Acquisition(@Nullable Scheduler scheduler) {
+      this.scheduler = scheduler;
+    }
+
     @Override
     public void subscribe(CoreSubscriber<? super Lease> actual) {
-      actual.onSubscribe(new Waiter(SlabPool.this, actual));
+      actual.onSubscribe(new Waiter(SlabPool.this, actual, scheduler));
     }
   }
 

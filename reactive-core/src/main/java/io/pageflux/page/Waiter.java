@@ -1,9 +1,12 @@
 package io.pageflux.page;
 
+import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.atomic.AtomicReference;
+import org.jspecify.annotations.Nullable;
 import org.reactivestreams.Subscription;
 import reactor.core.CoreSubscriber;
 import reactor.core.publisher.Operators;
+import reactor.core.scheduler.Scheduler;
 
 /**
  * A subscriber that waits for a slab.
@@ -21,11 +24,16 @@ final class Waiter implements Subscription {
 
   private final SlabPool pool;
   private final CoreSubscriber<? super Lease> actual;
+  private final @Nullable Scheduler scheduler;
   private final AtomicReference<State> state = new AtomicReference<>(State.IDLE);
 
-  Waiter(SlabPool pool, CoreSubscriber<? super Lease> actual) {
+  /**
+   * @param scheduler where it wants its slab; null for wherever one becomes free
+   */
+  Waiter(SlabPool pool, CoreSubscriber<? super Lease> actual, @Nullable Scheduler scheduler) {
     this.pool = pool;
     this.actual = actual;
+    this.scheduler = scheduler;
   }
 
   @Override
@@ -49,6 +57,27 @@ final class Waiter implements Subscription {
 
   /** Hands over a lease. {@return false if nobody wants it any more; then it is the caller's} */
   boolean grant(Lease lease) {
+    Scheduler where = scheduler;
+    if (where == null) {
+      return handOver(lease);
+    }
+    if (hasEnded()) {
+      return false;
+    }
+    try {
+      where.schedule(
+          () -> {
+            if (!handOver(lease)) {
+              lease.release(); // Cancelled on the way.
+            }
+          });
+      return true;
+    } catch (RejectedExecutionException e) {
+      return false; // Its thread has gone, and so has it.
+    }
+  }
+
+  private boolean handOver(Lease lease) {
     if (!state.compareAndSet(State.WAITING, State.ENDED)) {
       return false;
     }

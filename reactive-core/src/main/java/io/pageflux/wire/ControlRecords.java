@@ -55,6 +55,10 @@ final class ControlRecords {
       case WireRecord.DeviceState state -> out.put(state.bytes());
       case WireRecord.Stream stream -> out.put(stream.bytes());
       case WireRecord.Offer offer -> writeOffer(offer, out);
+      case WireRecord.ResumePoint point -> {
+        out.putInt(point.round()).put((byte) (point.complete() ? 1 : 0)).put(new byte[3]);
+        out.putInt(point.block()).putInt(0).putLong(point.end());
+      }
       case WireRecord.PostcopyAdvise advise ->
           out.putInt(advise.hostPageBytes()).putInt(advise.maxRequests());
       case WireRecord.Discard discard -> {
@@ -165,6 +169,14 @@ final class ControlRecords {
             case STREAM -> new WireRecord.Stream(body.bytes(bodyBytes, "the stream"));
             case STREAM_END -> new WireRecord.StreamEnd();
             case OFFER -> readOffer(body);
+            case RESUME_POINT -> {
+              int round = round(body);
+              boolean complete = body.bool("the mark of a complete round");
+              body.zeros(3);
+              int block = body.u32("the block", WireLimits.MAX_BLOCKS - 1);
+              body.zeros(4);
+              yield new WireRecord.ResumePoint(round, complete, block, body.u64("the page"));
+            }
             case POSTCOPY_ADVISE ->
                 new WireRecord.PostcopyAdvise(
                     body.u32("the host's page size", WireLimits.MAX_HOST_PAGE_BYTES),

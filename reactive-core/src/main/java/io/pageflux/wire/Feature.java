@@ -16,6 +16,8 @@ public enum Feature {
   SHARED_MEMORY(3),
   /** Continuous checkpoints: after the device state there may come another round. */
   CHECKPOINTS(4),
+  /** A migration whose connection is lost goes on with another one: RESUME_POINT. */
+  RESUME(5),
   /**
    * Post-copy: the guest may be started before all pages are there, and asks for those it needs.
    */

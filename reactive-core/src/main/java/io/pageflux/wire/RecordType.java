@@ -24,6 +24,7 @@ enum RecordType {
   STREAM(16, 1, WireLimits.MAX_STREAM_PIECE_BYTES),
   STREAM_END(17, 0),
   OFFER(18, Sizes.OFFER + Sizes.OFFERED, Sizes.OFFER + WireLimits.MAX_BLOCKS * Sizes.OFFERED),
+  RESUME_POINT(19, 24),
   POSTCOPY_ADVISE(32, 8),
   POSTCOPY_LISTEN(33, 0),
   DISCARD(
@@ -143,6 +144,7 @@ enum RecordType {
       case WireRecord.Stream _ -> STREAM;
       case WireRecord.StreamEnd _ -> STREAM_END;
       case WireRecord.Offer _ -> OFFER;
+      case WireRecord.ResumePoint _ -> RESUME_POINT;
       case WireRecord.PostcopyAdvise _ -> POSTCOPY_ADVISE;
       case WireRecord.PostcopyListen _ -> POSTCOPY_LISTEN;
       case WireRecord.Discard _ -> DISCARD;

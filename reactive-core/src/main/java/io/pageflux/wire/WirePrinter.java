@@ -194,6 +194,15 @@ public final class WirePrinter {
           "%d pages, %d bytes of device state".formatted(end.pages(), end.deviceStateBytes());
       case WireRecord.Prepared prepared -> prepared.pages() + " pages applied";
       case WireRecord.Failure failure -> failure.kind() + ": " + text(failure.message());
+      case WireRecord.ResumePoint point ->
+          point.round() == 0
+              ? "from the beginning"
+              : "round %d, %s"
+                  .formatted(
+                      point.round(),
+                      point.complete()
+                          ? "complete"
+                          : "block %d up to page %d".formatted(point.block(), point.end()));
       case WireRecord.PostcopyAdvise advise ->
           "host pages of %d bytes, up to %d requests"
               .formatted(advise.hostPageBytes(), advise.maxRequests());

@@ -379,6 +379,37 @@ public sealed interface WireRecord {
   }
 
   /**
+   * How far the destination of a migration that may be resumed is. Of a round that is not complete
+   * it has the pages before a page of a block, in the order in which rounds ascend.
+   *
+   * @param round the round that came last; 0 if none did, and nothing is here
+   * @param complete whether all of the round is here
+   * @param block of the first page that is not; 0 if the round is complete
+   * @param end the page; 0 if the round is complete
+   */
+  record ResumePoint(int round, boolean complete, int block, long end) implements WireRecord {
+
+    /** Nothing is here. */
+    public static final ResumePoint BEGINNING = new ResumePoint(0, true, 0, 0);
+
+    /**
+     * Checks the values.
+     *
+     * @throws IllegalArgumentException if one is out of range, or a page is named though the round
+     *     is complete or none came
+     */
+    public ResumePoint {
+      requireBlock(block);
+      requireCount("pages", end);
+      if (round < 0 || (round == 0 && !complete) || (complete && (block != 0 || end != 0))) {
+        throw new IllegalArgumentException(
+            "round %d, %s, cannot have come as far as page %d of block %d"
+                .formatted(round, complete ? "complete" : "not complete", end, block));
+      }
+    }
+  }
+
+  /**
    * What the destination of a migration that may switch to post-copy is like.
    *
    * @param hostPageBytes the size of its pages: it can only be without whole ones

@@ -86,6 +86,15 @@ class ConvergenceMeterTest {
   }
 
   @Test
+  void anAnswerThatNothingWasOnItsWayBeforeIsTheBestOne() {
+    meter.answered(2 * MILLI);
+    meter.answered(5 * MILLI);
+    firstRound();
+    meter.collected(100, 100, 4 * MILLI, 1000 * MILLI);
+    assertThat(figures(1000).downtime().fixed()).hasMillis(4 + 3 * 2);
+  }
+
+  @Test
   void aRoundThatTheLinkHeldUpDoesNotSayHowLongPagesTake() {
     firstRound();
     meter.collected(1000, 1000, 0, 1000 * MILLI);

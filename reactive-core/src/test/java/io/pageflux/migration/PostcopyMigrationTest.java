@@ -125,7 +125,8 @@ class PostcopyMigrationTest {
     assertThat(sent.pushedPages() + sent.demandedPages()).as(what).isEqualTo(sent.absentPages());
     assertThat(had.pushedPages()).as(what).isEqualTo(sent.pushedPages());
     assertThat(had.demandedPages()).as(what).isEqualTo(sent.demandedPages());
-    assertThat(sent.requests()).as(what).isEqualTo(had.requests());
+    // The last ones may have met the pages that they were for, and the end.
+    assertThat(sent.requests()).as(what).isLessThanOrEqualTo(had.requests());
     assertThat(had.latency().count()).as(what).isLessThanOrEqualTo(had.requests());
     assertThat(sent.precopyBytes() + sent.downtimeBytes() + sent.postcopyBytes())
         .as(what)

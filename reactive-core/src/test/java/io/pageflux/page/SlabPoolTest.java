@@ -14,6 +14,8 @@ import org.junit.jupiter.api.Test;
 import org.reactivestreams.Subscription;
 import reactor.core.Disposable;
 import reactor.core.publisher.BaseSubscriber;
+import reactor.core.scheduler.Scheduler;
+import reactor.core.scheduler.Schedulers;
 import reactor.test.StepVerifier;
 import reactor.test.util.RaceTestUtils;
 
@@ -98,6 +100,32 @@ class SlabPoolTest {
   }
 
   @Test
+  void aLeaseOnItsWayToAnotherThreadIsGivenBackIfNobodyWantsItThere() {
+    List<Runnable> tasks = new ArrayList<>();
+    Scheduler thread = Schedulers.fromExecutor(tasks::add);
+    Lease held = acquire();
+    acquire();
+    List<Lease> taken = new ArrayList<>();
+    Disposable waiting = pool.acquireOn(thread).subscribe(taken::add);
+    held.release();
+    assertThat(taken).isEmpty();
+    assertThat(pool.outstanding()).isEqualTo(2);
+    waiting.dispose();
+    tasks.removeFirst().run();
+    assertThat(taken).isEmpty();
+    assertThat(pool.outstanding()).isEqualTo(1);
+    pool.acquireOn(thread).subscribe(taken::add);
+    tasks.removeFirst().run();
+    assertThat(taken).hasSize(1);
+    Scheduler gone = Schedulers.newSingle("gone");
+    gone.dispose();
+    pool.acquireOn(gone).subscribe(taken::add);
+    taken.getFirst().release();
+    assertThat(taken).hasSize(1);
+    assertThat(pool.outstanding()).isEqualTo(1);
+  }
+
+  @Test
   void everySubscriptionIsAnAcquisition() {
     StepVerifier.create(pool.acquire().repeat(1)).expectNextCount(2).verifyComplete();
     assertThat(pool.outstanding()).isEqualTo(2);
@@ -109,7 +137,7 @@ class SlabPoolTest {
     acquire();
     Taker gone = new Taker();
     Taker next = new Taker();
-    Waiter waiter = new Waiter(pool, gone);
+    Waiter waiter = new Waiter(pool, gone, null);
     waiter.request(1);
     pool.acquire().subscribe(next);
     next.request(1);

@@ -68,13 +68,14 @@ final class GoldenStream {
     stream.add(new WireRecord.KeepAlive());
     stream.add(new WireRecord.Stream(new byte[] {(byte) 0xbe, (byte) 0xef}));
     stream.add(new WireRecord.StreamEnd());
-    return stream.add(
+    stream.add(
         new WireRecord.Offer(
             UUID.fromString("01234567-89ab-cdef-0123-456789abcdef"),
             1234,
             List.of(
                 new WireRecord.Offer.Block(
                     0, 7, UUID.fromString("fedcba98-7654-3210-fedc-ba9876543210")))));
+    return stream.add(new WireRecord.ResumePoint(2, false, 0, 5));
   }
 
   private static PageBatch batch(SlabPool pool) {

@@ -158,6 +158,8 @@ final class Streams {
                 List.of(
                     new WireRecord.Offer.Block(0, 5, new UUID(3, 4)),
                     new WireRecord.Offer.Block(1, 0, new UUID(5, 6)))))
+        .add(WireRecord.ResumePoint.BEGINNING)
+        .add(new WireRecord.ResumePoint(7, false, 1, 1))
         .add(new WireRecord.PostcopyAdvise(4096, 256))
         .add(new WireRecord.PostcopyListen())
         .add(

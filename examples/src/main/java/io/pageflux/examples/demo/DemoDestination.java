@@ -17,6 +17,7 @@ import io.pageflux.postcopy.PostcopyMemory;
 import io.pageflux.transport.Acceptor;
 import io.pageflux.transport.tcp.TcpSpec;
 import io.pageflux.transport.tcp.TcpTransport;
+import java.time.Duration;
 import java.util.Objects;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
@@ -26,6 +27,8 @@ import reactor.core.publisher.Mono;
 /** The demonstration's destination: receives the guest, lets it run, and verifies it. */
 @Command(name = "demo-destination", hidden = true)
 public final class DemoDestination implements Callable<Integer> {
+
+  private static final Duration RECONNECTION = Duration.ofSeconds(30);
 
   private final Console console;
 
@@ -75,7 +78,8 @@ public final class DemoDestination implements Callable<Integer> {
                           IncomingSpec.of(absentBy.memory(), guest, acceptor)
                               .withWorkers(options.workers())
                               .withSharedMemory(options.sharedMemory())
-                              .withPostcopy(options.postcopy() ? absentBy : null))
+                              .withPostcopy(options.postcopy() ? absentBy : null)
+                              .withResume(options.breaks().length > 0 ? RECONNECTION : null))
                       .events(console.interruption().requests()));
     } finally {
       acceptor.dispose();

@@ -131,6 +131,15 @@ final class DemoOptions {
               + " first one (1).")
   private @Nullable Integer postcopyAfter;
 
+  @Option(
+      names = "--break-at",
+      paramLabel = "PERCENT",
+      split = ",",
+      description =
+          "Cut the connection when so much of the memory has been sent, such as 50%%, or 30%%,90%%;"
+              + " it is made again.")
+  private List<String> breaks = List.of();
+
   @Mixin private ConvergenceOptions convergence = new ConvergenceOptions();
 
   @Mixin private CheckpointOptions checkpoints = new CheckpointOptions();
@@ -183,6 +192,25 @@ final class DemoOptions {
 
   boolean sharedMemory() {
     return sharedMemory;
+  }
+
+  /** {@return at how many percent the connection is cut, ascending} */
+  int[] breaks() {
+    return breaks.stream().mapToInt(DemoOptions::percent).sorted().toArray();
+  }
+
+  private static int percent(String text) {
+    String number = text.endsWith("%") ? text.substring(0, text.length() - 1) : text;
+    int percent;
+    try {
+      percent = Integer.parseInt(number);
+    } catch (NumberFormatException e) {
+      percent = 0;
+    }
+    if (percent < 1 || percent > 99) {
+      throw usage("--break-at must be 1% to 99%, but it was " + text);
+    }
+    return percent;
   }
 
   CheckpointOptions checkpoints() {
@@ -246,6 +274,9 @@ final class DemoOptions {
     if (postcopy && (convergence.isGiven() || checkpoints.isGiven())) {
       throw usage("--postcopy does without --intent, --auto-converge and --checkpoint");
     }
+    if (breaks().length > 0 && (postcopy || sharedMemory || checkpoints.isGiven())) {
+      throw usage("--break-at goes with neither --postcopy, --shared-memory nor --checkpoint");
+    }
     checkpoints.requireSense();
     if (checkpoints.isGiven() && (sharedMemory || convergence.isGiven())) {
       throw usage("--checkpoint goes with neither --shared-memory, --auto-converge nor --intent");
@@ -284,6 +315,9 @@ final class DemoOptions {
             "--run-after=" + runAfter.toNanos() / 1000 + "us"));
     if (postcopy) {
       arguments.addAll(List.of("--postcopy", "--postcopy-after=" + postcopyAfter()));
+    }
+    if (!breaks.isEmpty()) {
+      arguments.add("--break-at=" + String.join(",", breaks));
     }
     arguments.addAll(checkpoints.arguments());
     if (sharedMemory) {

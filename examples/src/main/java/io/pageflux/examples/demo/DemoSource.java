@@ -4,11 +4,13 @@ import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.pageflux.MigrationException;
 import io.pageflux.codec.XbzrleSpec;
+import io.pageflux.examples.cli.CliException;
 import io.pageflux.examples.cli.CodecChoice;
 import io.pageflux.examples.cli.Console;
 import io.pageflux.examples.cli.Endpoint;
 import io.pageflux.examples.cli.ExitCode;
 import io.pageflux.examples.cli.Failures;
+import io.pageflux.examples.cli.Reconnection;
 import io.pageflux.examples.kv.KvGuest;
 import io.pageflux.examples.kv.KvVerification;
 import io.pageflux.examples.report.MigrationJson;
@@ -35,8 +37,12 @@ public final class DemoSource implements Callable<Integer> {
   private static final long SEED = 42;
   private static final Duration PROGRESS_INTERVAL = Duration.ofMillis(200);
 
+  /** How often it is looked whether the line is to be cut. */
+  private static final Duration CUT_INTERVAL = Duration.ofMillis(10);
+
   private final Console console;
   private int round;
+  private long toldNanos = System.nanoTime();
 
   @Mixin private DemoOptions options = new DemoOptions();
 
@@ -63,11 +69,19 @@ public final class DemoSource implements Callable<Integer> {
   }
 
   private int migrate(ChildTalk talk, GuestMemory memory, KvGuest guest) {
+    CutLine line = new CutLine(SocketTransport.connector(endpoint.spec()), options.breaks());
     MigrationWatch watch = new MigrationWatch(event -> tell(talk, event));
     try {
       MigrationInfo info =
           watch.follow(
-              OutgoingMigration.of(spec(memory, guest)).events(console.interruption().requests()));
+              OutgoingMigration.of(spec(memory, guest, line))
+                  .events(console.interruption().requests())
+                  .doOnNext(line::cutIfDue));
+      if (line.cuts() < options.breaks().length) {
+        throw new CliException(
+            "the migration was over before the line was cut for the %d. time"
+                .formatted(line.cuts() + 1));
+      }
       ObjectNode completed = ChildTalk.message("completed").put("updates", guest.updates());
       completed.set("info", MigrationJson.of(info));
       talk.say(completed);
@@ -105,19 +119,27 @@ public final class DemoSource implements Callable<Integer> {
         .put("throttle", guest.throttlePercent());
   }
 
+  private boolean isDue() {
+    long now = System.nanoTime();
+    boolean due = now - toldNanos >= PROGRESS_INTERVAL.toNanos() * 9 / 10;
+    toldNanos = due ? now : toldNanos;
+    return due;
+  }
+
   private void tell(ChildTalk talk, MigrationEvent event) {
     if (event instanceof MigrationEvent.RoundStarted started) {
       round = started.round();
-    } else if (event instanceof MigrationEvent.Progress progress) {
+    } else if (event instanceof MigrationEvent.Progress progress && isDue()) {
       ObjectNode message = ChildTalk.message("progress").put("round", round);
       message.set("info", MigrationJson.of(progress.info()));
       talk.say(message);
     }
   }
 
-  private OutgoingSpec spec(GuestMemory memory, KvGuest guest) {
+  private OutgoingSpec spec(GuestMemory memory, KvGuest guest, CutLine line) {
     CodecChoice codec = options.codec();
-    return OutgoingSpec.of(memory, guest, SocketTransport.connector(endpoint.spec()))
+    boolean cuts = options.breaks().length > 0;
+    return OutgoingSpec.of(memory, guest, line)
         .withXbzrle(
             codec.xbzrle() ? XbzrleSpec.DEFAULT.withCacheBytes(options.xbzrleCacheBytes()) : null)
         .withCompression(
@@ -129,6 +151,7 @@ public final class DemoSource implements Callable<Integer> {
         .withPolicy(options.policy())
         .withSharedMemory(options.sharedMemory())
         .withPostcopy(options.postcopy() ? OutgoingPostcopySpec.DEFAULT : null)
-        .withProgressInterval(PROGRESS_INTERVAL);
+        .withResume(cuts ? Reconnection.attempts(10) : null)
+        .withProgressInterval(cuts ? CUT_INTERVAL : PROGRESS_INTERVAL);
   }
 }

@@ -83,6 +83,15 @@ public final class ReceiveCommand implements Callable<Integer> {
   private Duration peerTimeout = Duration.ZERO;
 
   @Option(
+      names = "--reconnect",
+      paramLabel = "DURATION",
+      defaultValue = "0s",
+      description =
+          "How long a source whose connection was lost is awaited; what has arrived is kept"
+              + " meanwhile, and not sent again (${DEFAULT-VALUE}: not at all).")
+  private Duration reconnect = Duration.ZERO;
+
+  @Option(
       names = "--json",
       paramLabel = "FILE",
       description = "Write a report like QEMU's query-migrate; - is standard output.")
@@ -118,7 +127,8 @@ public final class ReceiveCommand implements Callable<Integer> {
         IncomingSpec spec =
             IncomingSpec.of(memory, Guest.passive(), patient(acceptor))
                 .withWorkers(workers)
-                .withPeerTimeout(peerTimeout);
+                .withPeerTimeout(peerTimeout)
+                .withResume(reconnect.isZero() ? null : reconnect);
         view.follow(IncomingMigration.of(spec).events(console.interruption().requests()));
         complete = true;
         return ExitCode.OK;

@@ -14,6 +14,7 @@ import io.pageflux.examples.cli.Endpoint;
 import io.pageflux.examples.cli.ExitCode;
 import io.pageflux.examples.cli.Failures;
 import io.pageflux.examples.cli.LimitAction;
+import io.pageflux.examples.cli.Reconnection;
 import io.pageflux.examples.control.ControlServer;
 import io.pageflux.memory.GuestMemory;
 import io.pageflux.migration.CompressionSpec;
@@ -125,6 +126,15 @@ public final class SendCommand implements Callable<Integer> {
   private LimitAction onLimit = LimitAction.SWITCH;
 
   @Option(
+      names = "--reconnect",
+      paramLabel = "N",
+      defaultValue = "10",
+      description =
+          "How often in a row a lost connection is made again, with growing pauses, if the"
+              + " destination awaits that: 'pageflux receive --reconnect' (${DEFAULT-VALUE}).")
+  private int reconnect;
+
+  @Option(
       names = "--on-switchover",
       paramLabel = "COMMAND",
       description =
@@ -207,6 +217,10 @@ public final class SendCommand implements Callable<Integer> {
 
   private void requireSense() {
     convergence.requireSense();
+    if (reconnect < 0) {
+      throw new CliException(
+          "--reconnect must be 0 or more, but it was " + reconnect, ExitCode.USAGE);
+    }
     if (control != null && !(control instanceof Endpoint.Unix)) {
       throw new CliException(
           "--control is unix:PATH: only who may use that file is to have control", ExitCode.USAGE);
@@ -259,7 +273,9 @@ public final class SendCommand implements Callable<Integer> {
         .withTimeout(timeout)
         .withPolicy(convergence.policyOr(IntentPolicy.of(new Intent.ShortDowntime())))
         .withAtLimit(onLimit.atLimit())
-        .withPeerTimeout(peerTimeout);
+        .withPeerTimeout(peerTimeout)
+        // What is captured is one connection's stream.
+        .withResume(reconnect == 0 || capture != null ? null : Reconnection.attempts(reconnect));
   }
 
   /** Adds to a failure what it means for the guest. */

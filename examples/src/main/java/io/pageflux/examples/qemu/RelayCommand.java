@@ -25,9 +25,9 @@ import picocli.CommandLine.Option;
       "Two relays, one on each host: the source's QEMU migrates to 'qemu-relay source', which sends"
           + " deltas and compressed pages to 'qemu-relay destination', which hands QEMU's own"
           + " stream to the destination's QEMU. Neither QEMU knows of it.",
-      "Switch on the capability return-path in both QEMUs; leave multifd, postcopy-ram and compress"
-          + " off. In QEMU: migrate_set_parameter max-bandwidth 0, for the relay slows QEMU down"
-          + " to what the link carries."
+      "Switch on the capability return-path in both QEMUs, and postcopy-ram if you like; leave"
+          + " multifd, postcopy-preempt and compress off. In QEMU: migrate_set_parameter"
+          + " max-bandwidth 0, for the relay slows QEMU down to what the link carries."
     })
 public final class RelayCommand {
 

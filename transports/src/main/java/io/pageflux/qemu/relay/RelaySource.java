@@ -12,6 +12,7 @@ import io.pageflux.operator.OrderedParallelMap;
 import io.pageflux.page.PageBatch;
 import io.pageflux.page.PageKind;
 import io.pageflux.page.SlabPool;
+import io.pageflux.qemu.stream.QemuCommand;
 import io.pageflux.qemu.stream.QemuElement;
 import io.pageflux.qemu.stream.QemuStreams;
 import io.pageflux.transport.Connection;
@@ -32,8 +33,11 @@ import reactor.core.scheduler.Scheduler;
 /** The relay at the source: takes QEMU's stream apart. */
 final class RelaySource extends RelayLink {
 
-  /** The most of the return path that may wait for QEMU to read it. QEMU's messages are short. */
-  private static final int MAX_RETURN_BACKLOG_BYTES = 1 << 20;
+  /**
+   * The most of the return path that may wait for QEMU to read it. QEMU's messages are short, but
+   * for the bitmaps by which a post-copy is recovered: this is one of 512 GiB of RAM.
+   */
+  private static final int MAX_RETURN_BACKLOG_BYTES = 16 << 20;
 
   private final XbzrleCaches caches;
   private final Connection qemu;
@@ -88,7 +92,7 @@ final class RelaySource extends RelayLink {
   private Flux<WireRecord> stream() {
     Flux<TransportBuffer> bytes =
         qemu.receive().doOnNext(buffer -> statistics.qemuBytes(buffer.bytes().remaining()));
-    return QemuStreams.read(bytes, pool, spec.pageSizeBytes())
+    return QemuStreams.readWithPostcopy(bytes, pool, spec.pageSizeBytes())
         .concatMapIterable(this::records, 1)
         .concatWith(Mono.fromSupplier(WireRecord.StreamEnd::new))
         .transform(compress())
@@ -106,9 +110,39 @@ final class RelaySource extends RelayLink {
         records.add(layout(blocks));
         addPieces(blocks.raw(), records);
       }
+      case QemuElement.Command command -> {
+        if (command.command().beginsPostcopy()
+            && command.command() != QemuCommand.POSTCOPY_ADVISE) {
+          goOverToPostcopy();
+        }
+        addPieces(element.raw(), records);
+      }
+      case QemuElement.DeviceTail tail -> {
+        if (!layoutSeen) {
+          window.keepSmall(); // a post-copy goes on: these are pages, though nobody here reads them
+        }
+        addPieces(element.raw(), records);
+      }
       default -> addPieces(element.raw(), records);
     }
     return records;
+  }
+
+  /**
+   * From here on pages are sent that the destination has none of, so that there is nothing to make
+   * deltas against; and somebody may wait for each, so that there is to be little before it.
+   */
+  private void goOverToPostcopy() {
+    endDeltas();
+    window.keepSmall();
+  }
+
+  private void endDeltas() {
+    XbzrleEncoder deltas = encoder;
+    if (deltas != null) {
+      deltas.close();
+      encoder = null;
+    }
   }
 
   private WireRecord layout(QemuElement.RamBlocks blocks) {
@@ -153,8 +187,7 @@ final class RelaySource extends RelayLink {
     }
     if (batch.count(PageKind.DELTA) > 0) {
       // QEMU makes deltas itself. From here on what we remember is not what the destination has.
-      deltas.close();
-      encoder = null;
+      endDeltas();
       return;
     }
     notePass(deltas, batch);

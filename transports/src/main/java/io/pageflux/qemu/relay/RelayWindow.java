@@ -46,6 +46,7 @@ final class RelayWindow {
   private long bytesUnderWay;
   private long passedOn;
   private double windowBytes;
+  private long mostBytes = MOST_BYTES;
   private long leastDelayNanos = Long.MAX_VALUE;
   private long leastDelayAtNanos;
   private Sinks.@Nullable Empty<Void> room;
@@ -142,7 +143,16 @@ final class RelayWindow {
     }
     // A window's worth of records doubles or halves it at the most.
     windowBytes =
-        Math.clamp(windowBytes + gain * sent.bytes * (gain > 0 ? 1 : 0.5), LEAST_BYTES, MOST_BYTES);
+        Math.clamp(windowBytes + gain * sent.bytes * (gain > 0 ? 1 : 0.5), LEAST_BYTES, mostBytes);
+  }
+
+  /**
+   * Makes the window as small as it may be, and leaves it so: what is under way cannot be overtaken
+   * by what somebody waits for.
+   */
+  synchronized void keepSmall() {
+    mostBytes = LEAST_BYTES;
+    windowBytes = LEAST_BYTES;
   }
 
   /** {@return the bytes that may be under way now} */

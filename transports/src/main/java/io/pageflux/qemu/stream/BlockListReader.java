@@ -14,12 +14,17 @@ final class BlockListReader {
   private enum State {
     NAME_LENGTH,
     NAME,
-    FIELDS
+    FIELDS,
+    /** In post-copy: the first byte of the block's page size, or the next name's length. */
+    AFTER_BLOCK,
+    /** Behind the last block, it may be the next record. */
+    PAGE_SIZE
   }
 
   private final Piece piece;
   private final int pageSizeBytes;
   private final boolean withAddress;
+  private final long hostPageSizes;
   private final long total;
   private final List<QemuRamLayout.Block> blocks = new ArrayList<>();
   private final Set<String> names = new HashSet<>();
@@ -28,17 +33,21 @@ final class BlockListReader {
   private int nameLength;
   private String name = "";
   private long left;
+  private int listBytes;
 
   /**
    * Begins.
    *
    * @param piece holds the 8 bytes of the first record
    * @param withAddress whether each block comes with its guest physical address
+   * @param hostPageSizes in post-copy, the sizes that host pages have, in one sum; else 0
    */
-  BlockListReader(Piece piece, int pageSizeBytes, boolean withAddress) {
+  BlockListReader(Piece piece, int pageSizeBytes, boolean withAddress, long hostPageSizes) {
     this.piece = piece;
     this.pageSizeBytes = pageSizeBytes;
     this.withAddress = withAddress;
+    // The source's own size is not said again, and is taken to be the least.
+    this.hostPageSizes = hostPageSizes & ~Long.lowestOneBit(hostPageSizes);
     this.total = piece.i64(0) & -pageSizeBytes;
     this.left = total;
     this.wanted = piece.size() + 1;
@@ -75,14 +84,66 @@ final class BlockListReader {
         }
         case FIELDS -> {
           readBlock(withAddress ? size - 16 : size - 8);
+          if (hostPageSizes == 0) {
+            if (left == 0) {
+              return list(size);
+            }
+            want(State.NAME_LENGTH, 1);
+          } else if (left == 0) {
+            want(State.PAGE_SIZE, 8);
+          } else {
+            want(State.AFTER_BLOCK, 1);
+          }
+        }
+        case AFTER_BLOCK -> {
+          if (piece.u8(size - 1) == 0) {
+            want(State.PAGE_SIZE, 7); // no name is empty
+          } else {
+            state = State.NAME_LENGTH;
+          }
+        }
+        case PAGE_SIZE -> {
+          boolean said = readPageSize(size - 8);
           if (left == 0) {
-            return new QemuRamLayout(blocks);
+            return list(said ? size : size - 8);
           }
           want(State.NAME_LENGTH, 1);
         }
       }
     }
     return null;
+  }
+
+  private QemuRamLayout list(int size) {
+    listBytes = size;
+    return new QemuRamLayout(blocks);
+  }
+
+  /** {@return how many bytes the list has; what the piece has besides is the next record's} */
+  int listBytes() {
+    return listBytes;
+  }
+
+  /** {@return whether there is the page size of the last block, and not the record behind it} */
+  private boolean readPageSize(int at) {
+    long bytes = piece.i64(at);
+    if (Long.bitCount(bytes) == 1 && (bytes & hostPageSizes) != 0) {
+      QemuRamLayout.Block block = blocks.removeLast();
+      blocks.add(
+          new QemuRamLayout.Block(
+              block.name(),
+              block.usedLengthBytes(),
+              OptionalLong.of(bytes),
+              block.guestPhysicalAddress()));
+      return true;
+    }
+    if (left > 0) {
+      throw piece.protocol(
+          at,
+          "RAM block '%s' has host pages of %s bytes, of which the source has not told before"
+              .formatted(name, Long.toUnsignedString(bytes)));
+    }
+    return false;
   }
 
   private void want(State next, int bytes) {

@@ -20,6 +20,7 @@ final class FramingReader {
     CONTINUED,
     RAM,
     FOOTER,
+    PACKAGE,
     TAIL
   }
 
@@ -28,6 +29,7 @@ final class FramingReader {
   private final Piece piece;
   private final SpareSlab spare;
   private State state = State.HEADER;
+  private final PostcopyFraming postcopy;
   private int pageSize;
   private boolean withAddress;
   private boolean afterHeader;
@@ -39,12 +41,23 @@ final class FramingReader {
   private long tailBytes;
 
   FramingReader(
-      Piece piece, BatchGeometry geometry, int pageSize, SpareSlab spare, RecordListener listener) {
+      Piece piece,
+      BatchGeometry geometry,
+      int pageSize,
+      boolean withPostcopy,
+      SpareSlab spare,
+      RecordListener listener) {
     this.piece = piece;
+    this.postcopy = new PostcopyFraming(piece, withPostcopy);
     this.spare = spare;
     this.geometry = geometry;
     this.pageSize = pageSize;
     this.listener = listener;
+  }
+
+  /** Whether the guest has been given away: pages come that somebody waits for. */
+  boolean isHandedOver() {
+    return postcopy.isHandedOver();
   }
 
   /** What reads the RAM's sections, once they have begun. */
@@ -67,6 +80,7 @@ final class FramingReader {
             case CONTINUED -> readContinued(in);
             case RAM -> readRam(in);
             case FOOTER -> readFooter(in);
+            case PACKAGE -> readPackage(in);
             case TAIL -> readTail(in);
           };
       if (element != null) {
@@ -79,6 +93,10 @@ final class FramingReader {
   }
 
   private @Nullable QemuElement readHeader(ByteBuffer in) {
+    if (piece.size() == 0 && postcopy.isResumed(in)) {
+      beginTail();
+      return null;
+    }
     if (!piece.fill(in, 4)) {
       return null;
     }
@@ -200,7 +218,7 @@ final class FramingReader {
           "command %d is not known: it is newer than QEMU 10, or the stream is damaged"
               .formatted(piece.u16(1)));
     }
-    if (!command.isPrecopy()) {
+    if (!command.isPrecopy() && !postcopy.allows(command)) {
       throw piece.protocol(
           1, command + ": only pre-copy is supported, so switch postcopy-ram and COLO off");
     }
@@ -214,7 +232,20 @@ final class FramingReader {
     long start = piece.start();
     QemuElement element = new QemuElement.Command(piece.take(), start, command, payload);
     beginType();
+    postcopy.note(command, payload);
+    if (command == QemuCommand.PACKAGED) {
+      piece.enter("the package of the devices' state");
+      state = State.PACKAGE;
+    }
     return element;
+  }
+
+  private @Nullable QemuElement readPackage(ByteBuffer in) {
+    if (postcopy.isPackageOver()) {
+      beginType();
+      return null;
+    }
+    return postcopy.readPackage(in);
   }
 
   private @Nullable QemuElement readStart(ByteBuffer in) {
@@ -255,6 +286,7 @@ final class FramingReader {
             new BatchFiller(piece, geometry, pageSize, spare),
             pageSize,
             withAddress,
+            postcopy.hostPageSizes(),
             listener);
     return element;
   }
@@ -333,13 +365,9 @@ final class FramingReader {
     if (n == 0) {
       return null;
     }
-    byte[] bytes = new byte[n];
-    in.get(bytes);
     long at = piece.position();
-    piece.passed(n);
-    piece.next();
     tailBytes += n;
-    return new QemuElement.DeviceTail(ByteBuffer.wrap(bytes).asReadOnlyBuffer(), at);
+    return new QemuElement.DeviceTail(piece.passOn(in, n), at);
   }
 
   /** Why this is no place for the stream to end; null if it is one. */
@@ -359,6 +387,7 @@ final class FramingReader {
     return switch (state) {
       case HEADER -> "before it began";
       case FOOTER -> "where the section's footer has to come";
+      case PACKAGE -> "in the middle of the devices' state";
       case TAIL -> "where the devices' state or the end marker has to come";
       default ->
           ram == null

@@ -79,10 +79,28 @@ final class Piece {
     return taken;
   }
 
+  /** Takes the first bytes of what has come; the others begin the next piece. */
+  ByteBuffer take(int bytesOfElement) {
+    ByteBuffer taken = slice(0, bytesOfElement);
+    System.arraycopy(bytes, bytesOfElement, bytes, 0, size - bytesOfElement);
+    size -= bytesOfElement;
+    start += bytesOfElement;
+    return taken;
+  }
+
   /** Begins the next piece here. */
   void next() {
     size = 0;
     start = position;
+  }
+
+  /** Takes bytes that nobody here looks into, where no piece has begun. */
+  ByteBuffer passOn(ByteBuffer in, int n) {
+    byte[] passed = new byte[n];
+    in.get(passed);
+    passed(n);
+    next();
+    return ByteBuffer.wrap(passed).asReadOnlyBuffer();
   }
 
   /** Counts bytes of the stream that somebody else took. */

@@ -53,9 +53,17 @@ public enum QemuCommand {
     return payloadBytes >= minPayloadBytes && payloadBytes <= maxPayloadBytes;
   }
 
-  /** {@return whether this belongs to pre-copy; only such commands are read} */
+  /** {@return whether this belongs to pre-copy; only such commands are read in general} */
   public boolean isPrecopy() {
     return this == OPEN_RETURN_PATH || this == PING || this == SWITCHOVER_START;
+  }
+
+  /**
+   * {@return whether this is one of post-copy's that a source says to begin it; read only where
+   * post-copy is expected} The others are in a package, or begin another connection.
+   */
+  public boolean beginsPostcopy() {
+    return this == POSTCOPY_ADVISE || this == POSTCOPY_RAM_DISCARD || this == PACKAGED;
   }
 
   static @Nullable QemuCommand ofCode(int code) {

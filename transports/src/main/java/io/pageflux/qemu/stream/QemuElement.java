@@ -24,8 +24,8 @@ public sealed interface QemuElement {
 
   /**
    * {@return the exact bytes of the stream that this is, read-only and on the heap, with a position
-   * of its own; none for {@link Pages}} At most {@link #MAX_TAIL_PIECE_BYTES}, but for {@link
-   * RamBlocks}, which have up to 1.2 MiB, and {@link Configuration}, which has up to 20 KiB.
+   * of its own; none for {@link Pages}} At most {@link #MAX_TAIL_PIECE_BYTES} and 5 more, but for
+   * {@link RamBlocks}, which have up to 1.3 MiB.
    */
   ByteBuffer raw();
 
@@ -71,9 +71,10 @@ public sealed interface QemuElement {
   }
 
   /**
-   * A command to the destination; only those of pre-copy are read.
+   * A command to the destination; only those of pre-copy are read, unless post-copy is expected.
    *
-   * @param payload read-only: the number of a {@link QemuCommand#PING}; else empty
+   * @param payload read-only: the number of a {@link QemuCommand#PING}, what {@link
+   *     PostcopyPayload} reads; else empty
    */
   record Command(ByteBuffer raw, long offset, QemuCommand command, ByteBuffer payload)
       implements QemuElement {
@@ -107,6 +108,17 @@ public sealed interface QemuElement {
   /** The list of RAM blocks. {@code pageSizeBytes} is the size of the pages that will come. */
   record RamBlocks(ByteBuffer raw, long offset, QemuRamLayout layout, int pageSizeBytes)
       implements QemuElement {
+    @Override
+    public ByteBuffer raw() {
+      return raw.duplicate();
+    }
+  }
+
+  /**
+   * A piece of the package that follows a {@link QemuCommand#PACKAGED}: the devices' state, and
+   * post-copy's other commands.
+   */
+  record Packaged(ByteBuffer raw, long offset) implements QemuElement {
     @Override
     public ByteBuffer raw() {
       return raw.duplicate();

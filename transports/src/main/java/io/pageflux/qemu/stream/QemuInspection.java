@@ -159,6 +159,7 @@ public final class QemuInspection {
       case QemuElement.Header header -> {}
       case QemuElement.EndOfRamData end -> {}
       case QemuElement.MultifdFlush flush -> {}
+      case QemuElement.Packaged packaged -> {}
       case QemuElement.Footer footer -> {}
     }
   }

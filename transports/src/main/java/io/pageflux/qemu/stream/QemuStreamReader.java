@@ -69,8 +69,14 @@ public final class QemuStreamReader implements AutoCloseable {
   }
 
   QemuStreamReader(BatchGeometry geometry, int targetPageSizeBytes, RecordListener listener) {
+    this(geometry, targetPageSizeBytes, false, listener);
+  }
+
+  private QemuStreamReader(
+      BatchGeometry geometry, int targetPageSizeBytes, boolean postcopy, RecordListener listener) {
     this.spare = new SpareSlab(geometry);
-    this.framing = new FramingReader(piece, geometry, targetPageSizeBytes, spare, listener);
+    this.framing =
+        new FramingReader(piece, geometry, targetPageSizeBytes, postcopy, spare, listener);
     if (Integer.bitCount(targetPageSizeBytes) != 1
         || targetPageSizeBytes < 1 << QemuFormat.MIN_PAGE_BITS
         || targetPageSizeBytes > 1 << QemuFormat.MAX_PAGE_BITS) {
@@ -83,6 +89,28 @@ public final class QemuStreamReader implements AutoCloseable {
           "a batch of %d bytes cannot hold a page of %d"
               .formatted(geometry.payloadBytes(), targetPageSizeBytes));
     }
+  }
+
+  /**
+   * Makes a reader of a stream that may go over to post-copy. What the package with the devices'
+   * state holds is passed on in {@link QemuElement.Packaged pieces}, unread; and so is, as {@link
+   * QemuElement.DeviceTail}, all of a stream by which a post-copy goes on whose connection was
+   * lost.
+   *
+   * @param geometry how large batches, and the slabs that will be supplied, are
+   * @param targetPageSizeBytes as for the constructor
+   * @throws IllegalArgumentException as the constructor throws it
+   */
+  public static QemuStreamReader withPostcopy(BatchGeometry geometry, int targetPageSizeBytes) {
+    return new QemuStreamReader(geometry, targetPageSizeBytes, true, RecordListener.NONE);
+  }
+
+  /**
+   * {@return whether the guest has been given to the destination in post-copy, so that from here on
+   * somebody may wait for each page: {@link #flush} when there are no more bytes for now}
+   */
+  public boolean isHandedOver() {
+    return framing.isHandedOver();
   }
 
   /**

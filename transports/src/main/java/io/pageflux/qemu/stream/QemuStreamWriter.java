@@ -118,7 +118,8 @@ public final class QemuStreamWriter implements AutoCloseable {
   /**
    * {@return the list of RAM blocks}
    *
-   * @param layout addresses go out with all blocks or with none, page sizes never
+   * @param layout addresses go out with all blocks or with none; page sizes with the blocks that
+   *     have one, which is for post-copy, and for blocks whose host page is not the machine's usual
    * @throws IllegalArgumentException if only some blocks have an address
    */
   public ByteBuffer ramBlocks(QemuRamLayout layout) {
@@ -132,10 +133,19 @@ public final class QemuStreamWriter implements AutoCloseable {
               .formatted(withAddress, names.size()));
     }
     int fields = withAddress == 0 ? 9 : 17;
-    ByteBuffer out = buffer(8 + names.stream().mapToInt(name -> name.length + fields).sum());
+    long withPageSize = layout.blocks().stream().filter(b -> b.pageSizeBytes().isPresent()).count();
+    ByteBuffer out =
+        buffer(
+            8
+                + names.stream().mapToInt(name -> name.length + fields).sum()
+                + 8 * (int) withPageSize);
     out.putLong(layout.totalBytes() | QemuFormat.FLAG_MEM_SIZE);
     for (int i = 0; i < names.size(); i++) {
       putName(out, names.get(i)).putLong(layout.blocks().get(i).usedLengthBytes());
+      OptionalLong pageSize = layout.blocks().get(i).pageSizeBytes();
+      if (pageSize.isPresent()) {
+        out.putLong(pageSize.getAsLong());
+      }
       OptionalLong address = layout.blocks().get(i).guestPhysicalAddress();
       if (address.isPresent()) {
         out.putLong(address.getAsLong());

@@ -10,6 +10,7 @@ import java.nio.ByteBuffer;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
@@ -56,8 +57,24 @@ public final class QemuStreams {
    */
   public static Flux<QemuElement> read(
       Flux<TransportBuffer> source, SlabPool pool, int targetPageSizeBytes) {
+    return read(source, pool, () -> new QemuStreamReader(pool.geometry(), targetPageSizeBytes));
+  }
+
+  /**
+   * Reads a stream that may go over to post-copy, see {@link QemuStreamReader#withPostcopy}. From
+   * the package with the devices' state on, no page waits for others: with each buffer of the
+   * source, all that is in it is passed on. All else is as in {@link #read(Flux, SlabPool, int)}.
+   */
+  public static Flux<QemuElement> readWithPostcopy(
+      Flux<TransportBuffer> source, SlabPool pool, int targetPageSizeBytes) {
+    return read(
+        source, pool, () -> QemuStreamReader.withPostcopy(pool.geometry(), targetPageSizeBytes));
+  }
+
+  private static Flux<QemuElement> read(
+      Flux<TransportBuffer> source, SlabPool pool, Supplier<QemuStreamReader> reader) {
     return Flux.using(
-            () -> new Reading(pool, targetPageSizeBytes),
+            () -> new Reading(pool, reader.get()),
             reading ->
                 source
                     .concatMap(buffer -> elements(reading, buffer), 1)
@@ -94,13 +111,19 @@ public final class QemuStreams {
     private final QemuStreamReader reader;
     private boolean closed;
 
-    Reading(SlabPool pool, int targetPageSizeBytes) {
+    Reading(SlabPool pool, QemuStreamReader reader) {
       this.pool = pool;
-      this.reader = new QemuStreamReader(pool.geometry(), targetPageSizeBytes);
+      this.reader = reader;
     }
 
     synchronized @Nullable QemuElement read(ByteBuffer in) {
-      return closed ? null : reader.read(in);
+      if (closed) {
+        return null;
+      }
+      QemuElement element = reader.read(in);
+      return element == null && reader.isHandedOver() && !reader.needsSlab()
+          ? reader.flush()
+          : element;
     }
 
     synchronized boolean needsSlab() {

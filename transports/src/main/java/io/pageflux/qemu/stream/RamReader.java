@@ -37,6 +37,7 @@ final class RamReader {
   private final Piece piece;
   private final int pageSize;
   private final boolean withAddress;
+  private final long hostPageSizes;
   private final BatchFiller filler;
   private final PageInflater inflater;
   private final RecordListener listener;
@@ -61,11 +62,17 @@ final class RamReader {
   private int fill;
 
   RamReader(
-      Piece piece, BatchFiller filler, int pageSize, boolean withAddress, RecordListener listener) {
+      Piece piece,
+      BatchFiller filler,
+      int pageSize,
+      boolean withAddress,
+      long hostPageSizes,
+      RecordListener listener) {
     this.piece = piece;
     this.filler = filler;
     this.pageSize = pageSize;
     this.withAddress = withAddress;
+    this.hostPageSizes = hostPageSizes;
     this.listener = listener;
     this.inflater = new PageInflater(pageSize);
   }
@@ -183,7 +190,7 @@ final class RamReader {
       if (layout != null) {
         throw piece.protocol(0, "a second list of RAM blocks");
       }
-      listReader = new BlockListReader(piece, pageSize, withAddress);
+      listReader = new BlockListReader(piece, pageSize, withAddress, hostPageSizes);
       state = State.BLOCK_LIST;
       return null;
     }
@@ -216,10 +223,11 @@ final class RamReader {
   private @Nullable QemuElement readList(ByteBuffer in) {
     BlockListReader reader = listReader;
     QemuRamLayout read = reader == null ? null : reader.read(in);
-    if (read == null) {
+    if (reader == null || read == null) {
       return null;
     }
     listReader = null;
+    int bytes = reader.listBytes();
     layout = read;
     blocks = read.toRamLayout(pageSize).blocks();
     int index = 0;
@@ -227,8 +235,9 @@ final class RamReader {
       indices.put(block.name(), block.usedLengthBytes() == 0 ? -1 : index++);
     }
     long start = piece.start();
-    QemuElement element = new QemuElement.RamBlocks(piece.take(), start, read, pageSize);
-    beginRecord();
+    QemuElement element = new QemuElement.RamBlocks(piece.take(bytes), start, read, pageSize);
+    state = State.RECORD;
+    wanted = 8; // which may be there already
     return element;
   }
 
