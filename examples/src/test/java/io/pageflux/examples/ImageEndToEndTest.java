@@ -8,7 +8,9 @@ import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
@@ -72,6 +74,24 @@ class ImageEndToEndTest {
       JsonNode received = new ObjectMapper().readTree(Files.readString(report));
       assertThat(received.path("status").asText()).isEqualTo("completed");
       assertThat(received.path("ram").path("total").asLong()).isEqualTo(SIZE);
+    }
+  }
+
+  @Test
+  void anOlderCopyIsBroughtUpToDate() throws Exception {
+    Files.copy(image, copy);
+    try (FileChannel file = FileChannel.open(image, StandardOpenOption.WRITE)) {
+      file.write(ByteBuffer.wrap("changed".getBytes(StandardCharsets.UTF_8)), SIZE / 2);
+    }
+    try (Cli receiver = receive("--reuse");
+        Cli sender = send(receiver, "--json=-")) {
+      Cli.Result sent = sender.result();
+      assertThat(sent.exitCode()).as("%s", sent).isZero();
+      assertThat(receiver.result().exitCode()).isZero();
+      assertThat(Files.mismatch(image, copy)).isEqualTo(-1);
+      JsonNode ram = new ObjectMapper().readTree(sent.stdout()).path("ram");
+      assertThat(ram.path("normal").asLong()).isEqualTo(1);
+      assertThat(ram.path("transferred").asLong()).isLessThan(SIZE / 100);
     }
   }
 

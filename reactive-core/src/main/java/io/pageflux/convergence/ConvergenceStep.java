@@ -35,6 +35,8 @@ public record ConvergenceStep(Duration at, Kind kind, String what, String why) {
     CONNECTION_LOST("connection-lost"),
     /** The migration goes on with another connection. */
     RESUMED("resumed"),
+    /** Pages are not sent that the destination has already. */
+    REUSED("reused"),
     /** The migration is given up. */
     ABORT("abort");
 

@@ -118,6 +118,10 @@ final class IncomingSession {
     this.memory = spec.memory();
     this.statistics =
         new IncomingStatistics(memory.sizeBytes(), memory.block(0).pageSizeBytes(), now());
+    if (spec.reuse()) {
+      // Whoever has put something there may have done so behind the library's back.
+      memory.blocks().forEach(RamBlock::takeFresh);
+    }
     this.hooks = new HookCalls(spec.hooks(), spec.peerTimeout(), timer);
   }
 
@@ -297,6 +301,10 @@ final class IncomingSession {
     private final Object turn = new Object();
 
     private boolean closed;
+
+    /** Completes when the source wants to know what is here. */
+    private final Sinks.Empty<Void> hashing = Sinks.empty();
+
     private final WireChannel channel;
     private final Scheduler threads;
     private final PageLoader loader = new PageLoader(memory);
@@ -315,8 +323,7 @@ final class IncomingSession {
     Mono<MigrationInfo> listen() {
       return Mono.defer(
           () -> {
-            // Nothing but control records goes this way; the script is a silent one.
-            attend(channel.send(Flux.never(), Function.identity()));
+            attend(channel.send(script(), Function.identity()));
             attend(
                 channel
                     .receive()
@@ -333,6 +340,19 @@ final class IncomingSession {
                     .subscribe(tick -> progress(), this::end));
             return outcome.asMono();
           });
+    }
+
+    /** Nothing but control records goes this way, unless there is an older copy to tell of. */
+    private Flux<WireRecord> script() {
+      return Flux.concat(
+          hashing
+              .asMono()
+              .publishOn(Schedulers.boundedElastic())
+              .thenMany(
+                  Flux.defer(() -> OlderCopy.hashes(memory, session))
+                      .concatWithValues(new WireRecord.Ready())
+                      .subscribeOn(Schedulers.boundedElastic())),
+          Flux.never());
     }
 
     private void attend(Mono<Void> direction) {
@@ -497,7 +517,8 @@ final class IncomingSession {
                   | (possible == null ? 0 : Feature.SHARED_MEMORY.mask())
                   // What came by a former connection is not known well enough for that.
                   | (spec.postcopy() == null || state != null ? 0 : Feature.POSTCOPY.mask())
-                  | (spec.resume() == null ? 0 : Feature.RESUME.mask()),
+                  | (spec.resume() == null ? 0 : Feature.RESUME.mask())
+                  | (reuses(possible) ? Feature.REUSE.mask() : 0),
               0,
               theirs.session(),
               theirs.channel(),
@@ -518,6 +539,10 @@ final class IncomingSession {
       }
       session = theirs.session();
       phase = Phase.LAYOUT;
+    }
+
+    private boolean reuses(WireRecord.@Nullable Offer possible) {
+      return spec.reuse() && state == null && possible == null && spec.postcopy() == null;
     }
 
     /** Once a connection was lost, only its source may take up what it has begun. */
@@ -566,7 +591,11 @@ final class IncomingSession {
         channel.say(resumePoint());
       }
       lostNanos = -1;
-      channel.say(new WireRecord.Ready());
+      if (Feature.REUSE.in(features)) {
+        hashing.tryEmitEmpty();
+      } else {
+        channel.say(new WireRecord.Ready());
+      }
     }
 
     private WireRecord.ResumePoint resumePoint() {

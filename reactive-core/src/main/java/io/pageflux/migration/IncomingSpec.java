@@ -28,6 +28,7 @@ import org.jspecify.annotations.Nullable;
  * @param postcopy what the guest accesses its memory by, if it may be started before all pages are
  *     there; null if it may not
  * @param resume how long a source whose connection was lost is awaited; null to fail with it
+ * @param reuse whether the memory holds an older copy of the guest's, which is to be used
  */
 public record IncomingSpec(
     GuestMemory memory,
@@ -41,7 +42,8 @@ public record IncomingSpec(
     MigrationHooks hooks,
     boolean sharedMemory,
     @Nullable PostcopyMemory postcopy,
-    @Nullable Duration resume) {
+    @Nullable Duration resume,
+    boolean reuse) {
 
   /** Batches of up to 1,024 pages and 2 MiB. */
   public static final BatchGeometry DEFAULT_MAX_GEOMETRY = new BatchGeometry(1024, 2 << 20);
@@ -92,7 +94,8 @@ public record IncomingSpec(
         MigrationHooks.NONE,
         false,
         null,
-        null);
+        null,
+        false);
   }
 
   /** {@return this spec with another number of decompressing threads} */
@@ -109,7 +112,8 @@ public record IncomingSpec(
         hooks,
         sharedMemory,
         postcopy,
-        resume);
+        resume,
+        reuse);
   }
 
   /** {@return this spec with other limits of a batch} */
@@ -126,7 +130,8 @@ public record IncomingSpec(
         hooks,
         sharedMemory,
         postcopy,
-        resume);
+        resume,
+        reuse);
   }
 
   /** {@return this spec with another limit of the device state, in bytes} */
@@ -143,7 +148,8 @@ public record IncomingSpec(
         hooks,
         sharedMemory,
         postcopy,
-        resume);
+        resume,
+        reuse);
   }
 
   /** {@return this spec with another patience with a silent peer} */
@@ -160,7 +166,8 @@ public record IncomingSpec(
         hooks,
         sharedMemory,
         postcopy,
-        resume);
+        resume,
+        reuse);
   }
 
   /** {@return this spec with another interval of progress} */
@@ -177,7 +184,8 @@ public record IncomingSpec(
         hooks,
         sharedMemory,
         postcopy,
-        resume);
+        resume,
+        reuse);
   }
 
   /** {@return this spec with other hooks before and after each round} */
@@ -194,7 +202,8 @@ public record IncomingSpec(
         hooks,
         sharedMemory,
         postcopy,
-        resume);
+        resume,
+        reuse);
   }
 
   /**
@@ -217,7 +226,8 @@ public record IncomingSpec(
         hooks,
         sharedMemory,
         postcopy,
-        resume);
+        resume,
+        reuse);
   }
 
   /**
@@ -239,7 +249,8 @@ public record IncomingSpec(
         hooks,
         sharedMemory,
         postcopy,
-        resume);
+        resume,
+        reuse);
   }
 
   /**
@@ -265,6 +276,32 @@ public record IncomingSpec(
         hooks,
         sharedMemory,
         postcopy,
-        atMost);
+        atMost,
+        reuse);
+  }
+
+  /**
+   * {@return this spec with what is in the memory used, or not}
+   *
+   * <p>For memory that holds an older copy of the guest's, of a former run, from a file, or from
+   * before it went elsewhere and comes back now: the hashes of its pages are sent to the source, 16
+   * bytes for each, and only what differs comes. It pays where the link is slower than some GB/s
+   * and much is as it was. Not with post-copy, nor with memory that is lent.
+   */
+  public IncomingSpec withReuse(boolean older) {
+    return new IncomingSpec(
+        memory,
+        guest,
+        acceptor,
+        workers,
+        maxGeometry,
+        maxDeviceStateBytes,
+        peerTimeout,
+        progressInterval,
+        hooks,
+        sharedMemory,
+        postcopy,
+        resume,
+        older);
   }
 }

@@ -114,6 +114,14 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
     meter.answered(nanos);
   }
 
+  /** The destination has pages of an older copy. */
+  void reused(long pages, long rest) {
+    tell(
+        ConvergenceStep.Kind.REUSED,
+        "%,d pages are not sent, %,d are".formatted(pages, rest),
+        "the destination has them already, by their hashes");
+  }
+
   /** A migration goes on that was interrupted. */
   void resumed(boolean partly, long owedBytes) {
     tell(

@@ -77,6 +77,9 @@ final class OutgoingConversation {
   private final SwitchOverGate gate = new SwitchOverGate();
   private volatile WireRecord.@Nullable Offer offered;
   private volatile WireRecord.@Nullable ResumePoint resumeFrom;
+  // Null unless the destination has an older copy.
+  private volatile @Nullable ReusedPages reused;
+
   /** When the destination was last asked something before the first round. */
   private volatile long askedNanos;
 
@@ -299,6 +302,13 @@ final class OutgoingConversation {
       }
       case WireRecord.PostcopyAdvise advise ->
           require(Feature.POSTCOPY.in(features) && postcopy.advised(advise), record);
+      case WireRecord.PageHashes hashes -> {
+        ReusedPages pages = reused;
+        if (pages == null || round != null) {
+          throw unexpected(record);
+        }
+        pages.heard(hashes);
+      }
       case WireRecord.ResumePoint point -> {
         resumeFrom = point;
         require(resumePoint.give(point), record);
@@ -379,7 +389,8 @@ final class OutgoingConversation {
                     | (spec.compression() == null ? 0 : Feature.ZSTD.mask()))
             | (spec.lifecycle().pageSaver() == null ? 0 : Feature.SHARED_MEMORY.mask())
             | (spec.lifecycle().postcopy() == null ? 0 : Feature.POSTCOPY.mask())
-            | (spec.lifecycle().resume() == null ? 0 : Feature.RESUME.mask());
+            | (spec.lifecycle().resume() == null ? 0 : Feature.RESUME.mask())
+            | (spec.lifecycle().postcopy() == null ? Feature.REUSE.mask() : 0);
     return new WireRecord.Hello(
         WireLimits.VERSION,
         WireLimits.VERSION,
@@ -416,6 +427,9 @@ final class OutgoingConversation {
     }
     if (Feature.RESUME.in(features)) {
       resumePoint.ask();
+    }
+    if (Feature.REUSE.in(features)) {
+      reused = new ReusedPages(spec.memory(), state.session);
     }
     return Flux.just(new WireRecord.Layout(spec.memory().layout(), spec.geometry()));
   }
@@ -455,6 +469,28 @@ final class OutgoingConversation {
     }
     migration.status(MigrationStatus.ACTIVE);
     control.roundsBegin(features);
+    return awaiting(reuse(), preCopyRounds());
+  }
+
+  /** Settles what the destination has already. */
+  private Mono<Void> reuse() {
+    ReusedPages pages = reused;
+    return pages == null
+        ? Mono.empty()
+        : pages
+            .settle(ledger, resources.tracker, resources.scanThread)
+            .doOnNext(
+                settled -> {
+                  pages.close();
+                  if (settled > 0) {
+                    statistics.owed(ledger.dirty().bytes());
+                    convergence.reused(settled, ledger.dirty().cardinality());
+                  }
+                })
+            .then();
+  }
+
+  private Flux<WireRecord> preCopyRounds() {
     return Flux.defer(() -> round(false))
         .repeat(() -> decision().action() == ConvergenceControl.Action.GO_ON);
   }
@@ -729,9 +765,17 @@ final class OutgoingConversation {
     return running.isAsked();
   }
 
+  private void closeReused() {
+    ReusedPages pages = reused;
+    if (pages != null) {
+      pages.close();
+    }
+  }
+
   Mono<Void> finish() {
     migration.running.end(this);
     watches.dispose();
+    closeReused();
     return Mono.when(channel.finish(false), postcopy.close(null));
   }
 
@@ -740,6 +784,7 @@ final class OutgoingConversation {
     MigrationException reason = MigrationException.ofAny(e);
     migration.running.end(this);
     watches.dispose();
+    closeReused();
     statistics.transferred(position());
     convergence.stop();
     control.hurry();

@@ -52,10 +52,10 @@
  *       will not; the source resumes its own.
  * </ul>
  *
- * <p>A migration that {@linkplain io.pageflux.migration.OutgoingSpec#withResume goes on with another
- * connection} begins this anew with each: the source has resumed its guest before it connects again,
- * and the destination has ruled out that what the old connection has said starts the guest. In the
- * second of these cases nothing is resumed.
+ * <p>A migration that {@linkplain io.pageflux.migration.OutgoingSpec#withResume goes on with
+ * another connection} begins this anew with each: the source has resumed its guest before it
+ * connects again, and the destination has ruled out that what the old connection has said starts
+ * the guest. In the second of these cases nothing is resumed.
  */
 @NullMarked
 package io.pageflux.migration;

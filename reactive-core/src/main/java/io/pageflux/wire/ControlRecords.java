@@ -23,6 +23,7 @@ final class ControlRecords {
               + layout.layout().blocks().size()
                   * (RecordType.Sizes.BLOCK + RamBlockLayout.MAX_NAME_BYTES);
       case WireRecord.DeviceState state -> state.bytes().length;
+      case WireRecord.PageHashes hashes -> RecordType.Sizes.HASHES + hashes.hashes().length;
       case WireRecord.Stream stream -> stream.bytes().length;
       case WireRecord.Discard discard ->
           RecordType.Sizes.DISCARD + discard.runs().size() * RecordType.Sizes.DISCARDED;
@@ -59,6 +60,11 @@ final class ControlRecords {
         out.putInt(point.round()).put((byte) (point.complete() ? 1 : 0)).put(new byte[3]);
         out.putInt(point.block()).putInt(0).putLong(point.end());
       }
+      case WireRecord.PageHashes hashes ->
+          out.putInt(hashes.block())
+              .putInt(hashes.count())
+              .putLong(hashes.first())
+              .put(hashes.hashes());
       case WireRecord.PostcopyAdvise advise ->
           out.putInt(advise.hostPageBytes()).putInt(advise.maxRequests());
       case WireRecord.Discard discard -> {
@@ -176,6 +182,13 @@ final class ControlRecords {
               int block = body.u32("the block", WireLimits.MAX_BLOCKS - 1);
               body.zeros(4);
               yield new WireRecord.ResumePoint(round, complete, block, body.u64("the page"));
+            }
+            case PAGE_HASHES -> {
+              int block = body.u32("the block", WireLimits.MAX_BLOCKS - 1);
+              int count = body.u32("the number of hashes", WireLimits.MAX_HASHES);
+              long first = body.u64("the first page");
+              yield new WireRecord.PageHashes(
+                  block, first, body.bytes(count * RecordType.Sizes.HASH, "the hashes"));
             }
             case POSTCOPY_ADVISE ->
                 new WireRecord.PostcopyAdvise(

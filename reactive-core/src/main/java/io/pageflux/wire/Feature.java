@@ -18,6 +18,8 @@ public enum Feature {
   CHECKPOINTS(4),
   /** A migration whose connection is lost goes on with another one: RESUME_POINT. */
   RESUME(5),
+  /** The destination has an older copy, and says what is in it: PAGE_HASHES. */
+  REUSE(6),
   /**
    * Post-copy: the guest may be started before all pages are there, and asks for those it needs.
    */

@@ -25,6 +25,7 @@ enum RecordType {
   STREAM_END(17, 0),
   OFFER(18, Sizes.OFFER + Sizes.OFFERED, Sizes.OFFER + WireLimits.MAX_BLOCKS * Sizes.OFFERED),
   RESUME_POINT(19, 24),
+  PAGE_HASHES(20, Sizes.HASHES + Sizes.HASH, Sizes.HASHES + WireLimits.MAX_HASHES * Sizes.HASH),
   POSTCOPY_ADVISE(32, 8),
   POSTCOPY_LISTEN(33, 0),
   DISCARD(
@@ -71,6 +72,12 @@ enum RecordType {
 
     /** A block of an OFFER. */
     static final int OFFERED = 24;
+
+    /** PAGE_HASHES without the hashes. */
+    static final int HASHES = 16;
+
+    /** A hash of a page. */
+    static final int HASH = 16;
 
     /** A DISCARD without its runs. */
     static final int DISCARD = 8;
@@ -145,6 +152,7 @@ enum RecordType {
       case WireRecord.StreamEnd _ -> STREAM_END;
       case WireRecord.Offer _ -> OFFER;
       case WireRecord.ResumePoint _ -> RESUME_POINT;
+      case WireRecord.PageHashes _ -> PAGE_HASHES;
       case WireRecord.PostcopyAdvise _ -> POSTCOPY_ADVISE;
       case WireRecord.PostcopyListen _ -> POSTCOPY_LISTEN;
       case WireRecord.Discard _ -> DISCARD;

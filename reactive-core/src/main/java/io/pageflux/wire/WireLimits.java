@@ -12,6 +12,9 @@ public final class WireLimits {
    */
   public static final int MAX_CONTROL_BODY_BYTES = 72 << 10;
 
+  /** The most pages whose hashes come in one record. */
+  public static final int MAX_HASHES = 4096;
+
   /** The most RAM blocks of a layout. */
   public static final int MAX_BLOCKS = 256;
 

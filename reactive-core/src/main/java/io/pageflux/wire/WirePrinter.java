@@ -203,6 +203,9 @@ public final class WirePrinter {
                       point.complete()
                           ? "complete"
                           : "block %d up to page %d".formatted(point.block(), point.end()));
+      case WireRecord.PageHashes hashes ->
+          "block %d, pages %d to %d"
+              .formatted(hashes.block(), hashes.first(), hashes.first() + hashes.count() - 1);
       case WireRecord.PostcopyAdvise advise ->
           "host pages of %d bytes, up to %d requests"
               .formatted(advise.hostPageBytes(), advise.maxRequests());

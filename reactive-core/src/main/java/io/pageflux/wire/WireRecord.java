@@ -8,6 +8,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
 import java.util.UUID;
+import org.jspecify.annotations.Nullable;
 
 /**
  * What the two sides of a migration say to one another.
@@ -406,6 +407,57 @@ public sealed interface WireRecord {
             "round %d, %s, cannot have come as far as page %d of block %d"
                 .formatted(round, complete ? "complete" : "not complete", end, block));
       }
+    }
+  }
+
+  /**
+   * What is in pages of a destination that has an older copy of the memory.
+   *
+   * @param block the block's index
+   * @param first the first page
+   * @param hashes 16 bytes for each page: XXH3 of 128 bits, the more significant half first, its
+   *     seed the session's halves, one xor the other
+   */
+  record PageHashes(int block, long first, byte[] hashes) implements WireRecord {
+
+    /**
+     * Checks the values.
+     *
+     * @throws IllegalArgumentException if one is out of range
+     */
+    public PageHashes {
+      requireBlock(block);
+      requireCount("pages", first);
+      if (hashes.length == 0
+          || hashes.length % RecordType.Sizes.HASH != 0
+          || hashes.length > WireLimits.MAX_HASHES * RecordType.Sizes.HASH) {
+        throw new IllegalArgumentException(
+            "there are 1 to %d hashes of %d bytes, but these have %d bytes"
+                .formatted(WireLimits.MAX_HASHES, RecordType.Sizes.HASH, hashes.length));
+      }
+    }
+
+    /** {@return how many pages these are the hashes of} */
+    public int count() {
+      return hashes.length / RecordType.Sizes.HASH;
+    }
+
+    @Override
+    public boolean equals(@Nullable Object other) {
+      return other instanceof PageHashes(int b, long f, byte[] h)
+          && b == block
+          && f == first
+          && Arrays.equals(h, hashes);
+    }
+
+    @Override
+    public int hashCode() {
+      return Objects.hash(block, first, Arrays.hashCode(hashes));
+    }
+
+    @Override
+    public String toString() {
+      return "PageHashes[block=%d, first=%d, count=%d]".formatted(block, first, count());
     }
   }
 

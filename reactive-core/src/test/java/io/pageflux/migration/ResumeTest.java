@@ -103,8 +103,7 @@ class ResumeTest {
         Mono.defer(
             () -> {
               int n = made.getAndIncrement();
-              TapedLine line =
-                  new TapedLine(transport.connector(), there.apply(n), back.apply(n));
+              TapedLine line = new TapedLine(transport.connector(), there.apply(n), back.apply(n));
               lines.add(line);
               return line.connector().connect().map(c -> (Connection) c);
             });

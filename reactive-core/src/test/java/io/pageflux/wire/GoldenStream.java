@@ -75,7 +75,9 @@ final class GoldenStream {
             List.of(
                 new WireRecord.Offer.Block(
                     0, 7, UUID.fromString("fedcba98-7654-3210-fedc-ba9876543210")))));
-    return stream.add(new WireRecord.ResumePoint(2, false, 0, 5));
+    stream.add(new WireRecord.ResumePoint(2, false, 0, 5));
+    byte[] hash = HexFormat.of().parseHex("000102030405060708090a0b0c0d0e0f");
+    return stream.add(new WireRecord.PageHashes(0, 3, hash));
   }
 
   private static PageBatch batch(SlabPool pool) {

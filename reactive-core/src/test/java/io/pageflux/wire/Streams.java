@@ -160,6 +160,7 @@ final class Streams {
                     new WireRecord.Offer.Block(1, 0, new UUID(5, 6)))))
         .add(WireRecord.ResumePoint.BEGINNING)
         .add(new WireRecord.ResumePoint(7, false, 1, 1))
+        .add(new WireRecord.PageHashes(1, 7, new byte[32]))
         .add(new WireRecord.PostcopyAdvise(4096, 256))
         .add(new WireRecord.PostcopyListen())
         .add(

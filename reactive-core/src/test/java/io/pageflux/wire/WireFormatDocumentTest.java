@@ -64,8 +64,8 @@ class WireFormatDocumentTest {
     byte[] stream =
         Streams.concat(
             documented(),
-            Streams.sealed(200, 1, 20, new byte[4]),
-            Streams.sealed(RecordType.KEEP_ALIVE.code(), 0, 22, new byte[0]));
+            Streams.sealed(200, 1, 21, new byte[4]),
+            Streams.sealed(RecordType.KEEP_ALIVE.code(), 0, 23, new byte[0]));
     StringBuilder text = new StringBuilder();
     assertThat(WirePrinter.print(new ByteArrayInputStream(stream), text)).isFalse();
     assertThat(text.toString().replace(System.lineSeparator(), "\n"))

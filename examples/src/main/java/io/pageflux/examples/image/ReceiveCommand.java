@@ -92,6 +92,13 @@ public final class ReceiveCommand implements Callable<Integer> {
   private Duration reconnect = Duration.ZERO;
 
   @Option(
+      names = "--reuse",
+      description =
+          "The file holds an older copy of the image: only pages that differ are sent, by their"
+              + " hashes.")
+  private boolean reuse;
+
+  @Option(
       names = "--json",
       paramLabel = "FILE",
       description = "Write a report like QEMU's query-migrate; - is standard output.")
@@ -128,7 +135,8 @@ public final class ReceiveCommand implements Callable<Integer> {
             IncomingSpec.of(memory, Guest.passive(), patient(acceptor))
                 .withWorkers(workers)
                 .withPeerTimeout(peerTimeout)
-                .withResume(reconnect.isZero() ? null : reconnect);
+                .withResume(reconnect.isZero() ? null : reconnect)
+                .withReuse(reuse && existed);
         view.follow(IncomingMigration.of(spec).events(console.interruption().requests()));
         complete = true;
         return ExitCode.OK;
