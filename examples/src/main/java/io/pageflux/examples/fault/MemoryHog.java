@@ -7,6 +7,7 @@ import java.util.Deque;
 /** Takes a process's memory, but for a little. */
 final class MemoryHog {
 
+  private static final int LARGE = 4 << 20;
   private static final int PIECE = 64 << 10;
 
   private final Deque<Object> taken = new ArrayDeque<>();
@@ -18,18 +19,23 @@ final class MemoryHog {
    * @param leftBytes how much to leave
    */
   void take(boolean heap, long leftBytes) {
-    try {
-      while (true) {
-        taken.push(heap ? new byte[PIECE] : ByteBuffer.allocateDirect(PIECE));
-      }
-    } catch (OutOfMemoryError e) {
-      // All of it.
-    }
+    takeAll(heap, LARGE);
+    takeAll(heap, PIECE);
     for (long freed = 0; freed < leftBytes && !taken.isEmpty(); freed += PIECE) {
       taken.pop();
     }
     if (!heap) {
       System.gc(); // gives back what was left
+    }
+  }
+
+  private void takeAll(boolean heap, int size) {
+    try {
+      while (true) {
+        taken.push(heap ? new byte[size] : ByteBuffer.allocateDirect(size));
+      }
+    } catch (OutOfMemoryError e) {
+      // All of it.
     }
   }
 }
