@@ -51,6 +51,8 @@
  *   <li>The destination reports a failure after {@code Commit}: it has not started the guest and
  *       will not; the source resumes its own.
  * </ul>
+ *
+ * <p>HAND-OVER.md has all of it for people, failure by failure.
  */
 @NullMarked
 package io.pageflux.migration;
