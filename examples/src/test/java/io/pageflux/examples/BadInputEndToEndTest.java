@@ -227,6 +227,8 @@ class BadInputEndToEndTest {
     Cli.run("demo", "--postcopy-after=1").isFailure(2, "--postcopy-after goes with --postcopy");
     Cli.run("demo", "--postcopy", "--checkpoint=1s").isFailure(2, "--postcopy does without");
     Cli.run("demo", "--break-at=100%").isFailure(2, "--break-at must be 1% to 99%");
+    Cli.run("fault-bench", "--runs=0").isFailure(2, "--runs is at least 1");
+    Cli.run("fault-bench", "--replay=-1").isFailure(2, "--replay at least 0");
     Cli.run("nonsense").isFailure(2, "nonsense");
     Cli.run().isFailure(2, "a command is needed: demo, send, receive, ctl, inspect");
   }
@@ -256,7 +258,8 @@ class BadInputEndToEndTest {
 
   @Test
   void helpAndVersionGoToStandardOutput() throws Exception {
-    for (String command : new String[] {"demo", "send", "receive", "inspect", "qemu-inspect"}) {
+    for (String command :
+        new String[] {"demo", "send", "receive", "inspect", "qemu-inspect", "fault-bench"}) {
       Cli.Result help = Cli.run(command, "--help");
       assertThat(help.exitCode()).isZero();
       assertThat(help.err()).isEmpty();

@@ -25,6 +25,9 @@ class ImageEndToEndTest {
 
   private static final int SIZE = 64 << 20;
   private static final int PAGE = 4096;
+  private static final String GOES_ON = "(the guest goes on at the source)";
+  private static final String DOES_NOT_RUN =
+      "(the guest does not run here and must not be started here)";
 
   @TempDir Path folder = Path.of("");
   private Path image = Path.of("");
@@ -238,7 +241,12 @@ class ImageEndToEndTest {
       Cli.Result sent = sender.result();
       assertThat(sent.exitCode()).as("%s", sent).isZero();
       assertThat(sent.messages()).isEmpty();
-      assertThat(receiver.result().exitCode()).isZero();
+      Cli.Result received = receiver.result();
+      assertThat(received.exitCode()).isZero();
+      assertThat(sent.out().getLast())
+          .isEqualTo("the guest is at the destination: do not let it go on here");
+      assertThat(received.out().getLast())
+          .isEqualTo("the guest is here: it may run here, and nowhere else");
       assertThat(writer.writes).isGreaterThan(10);
       assertThat(Files.exists(writer.stopped)).isTrue();
       assertThat(Files.mismatch(image, copy)).isEqualTo(-1);
@@ -260,12 +268,13 @@ class ImageEndToEndTest {
       assertThat(sent.exitCode()).isEqualTo(1);
       assertThat(sent.messages()).hasSize(2).first().isEqualTo("stopping");
       assertThat(sent.messages().getLast())
-          .startsWith("pageflux: the command of --on-switchover failed with exit code 3");
+          .startsWith("pageflux: the command of --on-switchover failed with exit code 3")
+          .endsWith(GOES_ON);
       assertThat(Files.exists(resumed)).isTrue();
       JsonNode json = new ObjectMapper().readTree(Files.readString(report));
       assertThat(json.path("status").asText()).isEqualTo("failed");
       assertThat(json.path("error-desc").asText()).contains("exit code 3");
-      receiver.result().isFailure(1, "the peer reports", "exit code 3");
+      receiver.result().isFailure(1, "the peer reports", "exit code 3", DOES_NOT_RUN);
       assertThat(Files.exists(copy)).as("a file that is of no use").isFalse();
     }
   }
@@ -279,7 +288,7 @@ class ImageEndToEndTest {
       sender.signal("INT");
 
       sender.result().isFailure(130, "interrupted: the guest goes on at the source");
-      receiver.result().isFailure(1, "the peer reports", "cancelled");
+      receiver.result().isFailure(1, "the peer reports", "cancelled", DOES_NOT_RUN);
       assertThat(Files.exists(copy)).isFalse();
       assertThat(new ObjectMapper().readTree(started.toFile()).path("status").asText())
           .isEqualTo("cancelled");
@@ -293,8 +302,8 @@ class ImageEndToEndTest {
       awaitMigration(receiver);
       receiver.signal("TERM");
 
-      receiver.result().isFailure(143, "interrupted: the guest goes on at the source");
-      sender.result().isFailure(1, "the peer reports", "cancelled");
+      receiver.result().isFailure(143, "interrupted: the guest does not run here");
+      sender.result().isFailure(1, "the peer reports", "cancelled", GOES_ON);
     }
   }
 

@@ -432,9 +432,12 @@ final class IncomingSession {
         }
         try {
           return take(record);
+        } catch (InternalError e) {
+          // As the JVM says that a page of a mapped file is not to be had.
+          channel.endOver(noSuchMemory(e));
+          return Mono.empty();
         } catch (RuntimeException | VirtualMachineError e) {
-          // No memory, or no room on the disk for a page of a mapped file: the connection's thread
-          // would swallow it.
+          // If not even memory were told of, the connection's thread would swallow it.
           channel.endOver(e);
           return Mono.empty();
         }
@@ -448,6 +451,14 @@ final class IncomingSession {
           next.run();
         }
       }
+    }
+
+    private static MigrationException noSuchMemory(InternalError e) {
+      return MigrationException.of(
+          Kind.INTERNAL,
+          "the guest's memory could not be written: if it is a file, see whether its disk is full or"
+              + " somebody has shortened it (%s)".formatted(MigrationText.of(e)),
+          e);
     }
 
     private Mono<Void> take(WireRecord record) {

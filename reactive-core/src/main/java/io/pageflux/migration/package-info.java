@@ -56,6 +56,8 @@
  * another connection} begins this anew with each: the source has resumed its guest before it
  * connects again, and the destination has ruled out that what the old connection has said starts
  * the guest. In the second of these cases nothing is resumed.
+ *
+ * <p>HAND-OVER.md has all of it for people, failure by failure.
  */
 @NullMarked
 package io.pageflux.migration;

@@ -162,7 +162,7 @@ class ScarceMemoryTest {
       }
       Mono<End> in = receiving(there, Guest.passive());
       End out = End.of(source.migrate(transport.connector()));
-      assertThat(out.message()).contains("the peer reports", "memory access");
+      assertThat(out.message()).contains("the peer reports", "see whether its disk is full");
       assertThat(await(in).error()).isNotNull();
       assertThat(source.running).isTrue();
     }

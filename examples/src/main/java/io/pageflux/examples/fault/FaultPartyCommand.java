@@ -31,6 +31,7 @@ public final class FaultPartyCommand implements Callable<Integer> {
   private Leaks leaks = new Leaks();
   private @Nullable Side side;
   private boolean awaited = true;
+  private final MemoryHog hog = new MemoryHog();
 
   /** Made with what it talks to. */
   public FaultPartyCommand(Console console) {
@@ -69,6 +70,10 @@ public final class FaultPartyCommand implements Callable<Integer> {
     boolean faulty = request.path("faulty").asBoolean();
     switch (request.path("do").asText()) {
       case "begin" -> begin(request);
+      case "starve" -> {
+        hog.take(request.path("heap").asBoolean(), request.path("left").asLong());
+        say(message("starving"));
+      }
       case "attempt" -> ended(source().attempt(request.path("address").asText(), faulty));
       case "resume" -> {
         source().resume();

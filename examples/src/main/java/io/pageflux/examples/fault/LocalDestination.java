@@ -55,7 +55,7 @@ final class LocalDestination implements Side.Destination {
     this.run = run;
     this.folder = folder;
     this.stop = stop;
-    this.memory = GuestMemory.builder().anonymous("ram", run.sizeBytes()).build();
+    this.memory = memory(run, folder);
     this.store = KvGuest.awaited(memory.block(0), new KvLoad(run.loadBytesPerSecond(), 2));
     this.guest = new WatchedGuest(store, lock, () -> beforeStart.accept(memory));
   }

@@ -1,8 +1,5 @@
 package io.pageflux.examples.fault;
 
-import java.io.IOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Executors;
@@ -43,7 +40,7 @@ final class ProcessSides implements RunJudge.Sides, AutoCloseable {
     if (run.scenario() == Scenario.FULL_DISK && !calm) {
       process =
           PartyProcess.startOnSmallDisk(
-              folder.disk(), run.sizeBytes() * (1 + run.number() % 7) / 8);
+              folder.disk(), run.sizeBytes() * (1 + run.number() % 5) / 16);
       if (process == null) {
         throw new NotPossibleHere("a file system of its own");
       }
@@ -75,10 +72,11 @@ final class ProcessSides implements RunJudge.Sides, AutoCloseable {
       case FREEZE_SOURCE -> then(from, () -> freeze(from));
       case FREEZE_DESTINATION -> then(from, () -> freeze(to));
       case STARVE_DESTINATION ->
-          PartyProcess.run(
-              "prlimit",
-              "--pid=" + to.pid(),
-              "--as=" + (addressSpaceBytes(to.pid()) + (run.number() % 8 << 17)));
+          to.ask(
+              PartyProcess.request("starve")
+                  .put("heap", run.xbzrle())
+                  .put("left", run.moment().toNanos() / 100 % (2 << 20)),
+              "starving");
       default -> {} // it does not happen to a process, or has happened
     }
   }
@@ -110,15 +108,6 @@ final class ProcessSides implements RunJudge.Sides, AutoCloseable {
 
   private static void signal(String name, PartyProcess process) {
     PartyProcess.run("kill", "-" + name, "" + process.pid());
-  }
-
-  private static long addressSpaceBytes(long pid) {
-    try {
-      String pages = Files.readString(Path.of("/proc/" + pid + "/statm")).split(" ")[0];
-      return Long.parseLong(pages) * 4096;
-    } catch (IOException e) {
-      return 0;
-    }
   }
 
   @Override

@@ -39,6 +39,9 @@ import reactor.core.publisher.Mono;
     })
 public final class ReceiveCommand implements Callable<Integer> {
 
+  private static final String DOES_NOT_RUN =
+      "the guest does not run here and must not be started here";
+
   private final Console console;
 
   @Option(
@@ -139,6 +142,7 @@ public final class ReceiveCommand implements Callable<Integer> {
                 .withReuse(reuse && existed);
         view.follow(IncomingMigration.of(spec).events(console.interruption().requests()));
         complete = true;
+        view.people().println("the guest is here: it may run here, and nowhere else");
         return ExitCode.OK;
       } finally {
         if (!existed && !complete) {
@@ -189,9 +193,18 @@ public final class ReceiveCommand implements Callable<Integer> {
       return new CliException(
           reached == MigrationStatus.SETUP
               ? "interrupted while waiting for a source"
-              : "interrupted: the guest goes on at the source",
+              : "interrupted: " + DOES_NOT_RUN,
           ExitCode.INTERRUPTED);
     }
-    return new CliException(Failures.describe(failure), failure);
+    String message = Failures.describe(failure);
+    if (message.contains("it may run here")) {
+      return new CliException(message, ExitCode.UNDECIDED);
+    }
+    boolean begun = reached != MigrationStatus.SETUP;
+    return new CliException(
+        begun && Failures.unwrap(failure) instanceof MigrationException
+            ? message + " (" + DOES_NOT_RUN + ")"
+            : message,
+        failure);
   }
 }

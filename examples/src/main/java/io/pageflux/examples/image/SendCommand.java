@@ -49,6 +49,8 @@ import reactor.core.publisher.Mono;
     })
 public final class SendCommand implements Callable<Integer> {
 
+  private static final String GOES_ON = "the guest goes on at the source";
+
   private final Console console;
   private final OutgoingControl controller = new OutgoingControl();
 
@@ -252,6 +254,7 @@ public final class SendCommand implements Callable<Integer> {
           server == null
               ? migration.events(stop)
               : server.tell(migration.events(stop, controller)));
+      view.people().println("the guest is at the destination: do not let it go on here");
       return ExitCode.OK;
     }
   }
@@ -286,17 +289,24 @@ public final class SendCommand implements Callable<Integer> {
             && Failures.unwrap(failure) instanceof MigrationException e
             && e.kind() == MigrationException.Kind.CANCELLED;
     if (interrupted) {
-      message = "interrupted: the guest goes on at the source";
+      message = "interrupted: " + GOES_ON;
     } else if (controller.isCancelled()
         && Failures.unwrap(failure) instanceof MigrationException e
         && e.kind() == MigrationException.Kind.CANCELLED) {
-      message = "cancelled by 'pageflux ctl': the guest goes on at the source";
+      message = "cancelled by 'pageflux ctl': " + GOES_ON;
     }
     if (guest.resumeFailure() != null) {
-      message += "; but it does not go on: " + guest.resumeFailure();
+      message +=
+          "; but it does not go on: %s (the guest runs nowhere: let it go on at the source)"
+              .formatted(guest.resumeFailure());
     } else if (guest.isPaused()) {
-      message += " (the guest stays paused at the source: it may run at the destination)";
+      message +=
+          " (the guest stays paused at the source: it may run at the destination; let it go on only"
+              + " if 'pageflux receive' says that it does not run there)";
       return new CliException(message, ExitCode.UNDECIDED);
+    } else if (Failures.unwrap(failure) instanceof MigrationException
+        && !message.contains(GOES_ON)) {
+      message += " (" + GOES_ON + ")";
     }
     return new CliException(message, interrupted ? ExitCode.INTERRUPTED : ExitCode.FAILED);
   }
