@@ -145,7 +145,8 @@ class QemuMigrationTest {
                               .withXbzrle(XbzrleSpec.DEFAULT)
                               .withDowntimeLimit(Duration.ZERO)
                               .withMaxRounds(6)));
-      assertThat(info.rounds()).hasSize(7);
+      // Fewer than seven if the guest has written nothing in one, which may be over in a moment.
+      assertThat(info.rounds()).hasSizeBetween(3, 7);
       assertThat(info.rounds().stream().mapToLong(r -> r.deltaPages()).sum()).isPositive();
       requireMoved(source, destination);
     }
