@@ -96,6 +96,11 @@ class ReuseTest {
     assertThat(back.ram().transferred()).isLessThan(there.ram().transferred() / 10);
     assertThat(back.steps()).anyMatch(step -> step.kind() == ConvergenceStep.Kind.REUSED);
     assertThat(back.ram().normal()).isLessThanOrEqualTo(PAGES / 50);
+    MigrationInfo again =
+        migrate(
+            from(b, Guest.passive()).withTracker(DirtyTrackers::comparingHashes),
+            to(a).withReuse(true));
+    assertThat(again.ram().normal() + again.ram().duplicate()).isZero();
   }
 
   @Test
