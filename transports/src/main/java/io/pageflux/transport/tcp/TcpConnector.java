@@ -70,7 +70,7 @@ public final class TcpConnector implements Connector {
   private Mono<Connection> connectTo(InetAddress address) {
     return Mono.using(
             loops::acquire,
-            loop -> client(address, loop).connect().map(this::connection),
+            loop -> Connecting.of(client(address, loop), this::connection),
             loop -> loops.release())
         .doOnDiscard(DisposableChannel.class, DisposableChannel::dispose);
   }

@@ -39,7 +39,7 @@ public final class UnixConnector implements Connector {
               UnixFailures.requireNative(spec);
               return Mono.using(
                   loops::acquire,
-                  loop -> client(loop).connect().map(this::connection),
+                  loop -> Connecting.of(client(loop), this::connection),
                   loop -> loops.release());
             })
         .doOnDiscard(DisposableChannel.class, DisposableChannel::dispose)
