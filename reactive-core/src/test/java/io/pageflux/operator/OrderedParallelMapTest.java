@@ -6,17 +6,23 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Queue;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.CyclicBarrier;
+import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Function;
 import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.reactivestreams.Subscription;
 import reactor.core.publisher.BaseSubscriber;
 import reactor.core.publisher.Flux;
 import reactor.core.scheduler.Scheduler;
@@ -127,22 +133,28 @@ class OrderedParallelMapTest {
   @Test
   void atMostInFlightElementsAreRequestedAheadOfDemand() {
     TestPublisher<Item> source = TestPublisher.create();
-    AtomicInteger requested = new AtomicInteger();
+    // What is emitted is asked for again afterwards, in the thread that emitted it.
+    BlockingQueue<Long> requests = new LinkedBlockingQueue<>();
     StepVerifier.create(
-            source
-                .flux()
-                .doOnRequest(n -> requested.addAndGet((int) n))
-                .transform(map(2, 4, item -> item)),
-            0)
-        .then(() -> assertThat(requested).hasValue(4))
+            source.flux().doOnRequest(requests::add).transform(map(2, 4, item -> item)), 0)
+        .then(() -> assertThat(next(requests)).isEqualTo(4))
         .then(() -> items(4).forEach(source::next))
         .thenRequest(1)
         .expectNextCount(1)
-        .then(() -> assertThat(requested).hasValue(5))
+        .then(() -> assertThat(next(requests)).isEqualTo(1))
         .then(source::complete)
         .thenRequest(10)
         .expectNextCount(3)
         .verifyComplete();
+    assertThat(requests.stream().mapToLong(Long::longValue).sum()).isLessThanOrEqualTo(3);
+  }
+
+  private static @Nullable Long next(BlockingQueue<Long> requests) {
+    try {
+      return requests.poll(LIMIT.toMillis(), TimeUnit.MILLISECONDS);
+    } catch (InterruptedException e) {
+      throw new AssertionError(e);
+    }
   }
 
   @Test
@@ -184,44 +196,43 @@ class OrderedParallelMapTest {
 
   @Test
   void everyElementIsEitherDeliveredOrReleasedOnceWhenACancelRaces() {
+    List<CancelledRun> runs = new ArrayList<>();
     for (int round = 0; round < 300; round++) {
-      List<Item> items = items(64);
-      List<Item> delivered = new ArrayList<>();
-      CountDownLatch taken = new CountDownLatch(1);
-      AtomicInteger emitted = new AtomicInteger();
-      BaseSubscriber<Item> subscriber =
-          new BaseSubscriber<>() {
-            @Override
-            protected void hookOnSubscribe(org.reactivestreams.Subscription s) {
-              request(8);
-            }
-
-            @Override
-            protected void hookOnNext(Item item) {
-              synchronized (delivered) {
-                delivered.add(item);
-              }
-              taken.countDown();
-              request(1);
-            }
-          };
-      Flux.fromIterable(items)
-          .doOnNext(item -> emitted.incrementAndGet())
+      CancelledRun run = new CancelledRun();
+      Flux.fromIterable(run.items)
+          .doOnNext(item -> run.emitted.incrementAndGet())
           .transform(map(3, 6, item -> item))
-          .subscribe(subscriber);
-      RaceTestUtils.race(subscriber::cancel, () -> subscriber.request(3));
-      // Rails that are at work let go of what they have before they close.
-      while (openWorkers.get() > 0) {
-        Thread.onSpinWait();
+          .subscribe(run);
+      RaceTestUtils.race(run::cancel, () -> run.request(3));
+      runs.add(run);
+    }
+    // Rails that are at work let go of what they have, and only then have they ended.
+    scheduler.disposeGracefully().block(LIMIT);
+    for (int round = 0; round < runs.size(); round++) {
+      CancelledRun run = runs.get(round);
+      for (Item item : run.items.subList(0, run.emitted.get())) {
+        assertThat(item.released)
+            .as("item %d of round %d", item.number, round)
+            .hasValue(run.delivered.contains(item) ? 0 : 1);
       }
-      synchronized (delivered) {
-        for (Item item : items.subList(0, emitted.get())) {
-          int expected = delivered.contains(item) ? 0 : 1;
-          assertThat(item.released)
-              .as("item %d of round %d", item.number, round)
-              .hasValue(expected);
-        }
-      }
+    }
+  }
+
+  /** A subscriber that keeps what it is given, and asks for as much again. */
+  private static final class CancelledRun extends BaseSubscriber<Item> {
+    final List<Item> items = items(64);
+    final AtomicInteger emitted = new AtomicInteger();
+    final Queue<Item> delivered = new ConcurrentLinkedQueue<>();
+
+    @Override
+    protected void hookOnSubscribe(Subscription s) {
+      request(8);
+    }
+
+    @Override
+    protected void hookOnNext(Item item) {
+      delivered.add(item);
+      request(1);
     }
   }
 
@@ -314,7 +325,7 @@ class OrderedParallelMapTest {
     BaseSubscriber<Item> subscriber =
         new BaseSubscriber<>() {
           @Override
-          protected void hookOnSubscribe(org.reactivestreams.Subscription s) {
+          protected void hookOnSubscribe(Subscription s) {
             s.request(0);
             s.request(-1);
           }
@@ -345,7 +356,7 @@ class OrderedParallelMapTest {
         .subscribe(
             new BaseSubscriber<>() {
               @Override
-              protected void hookOnSubscribe(org.reactivestreams.Subscription s) {
+              protected void hookOnSubscribe(Subscription s) {
                 s.request(1);
               }
 
