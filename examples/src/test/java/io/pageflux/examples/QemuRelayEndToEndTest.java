@@ -184,11 +184,21 @@ class QemuRelayEndToEndTest {
   }
 
   @Test
-  void whoeverIsNoQemuIsToldSo() throws Exception {
-    try (Cli there = relayDestination("1", "--once");
-        Cli here = relaySource(address(there), "--once")) {
+  void whoeverIsNoQemuIsTurnedAwayAndTheRealOneMovesItsGuest() throws Exception {
+    try (QemuProcess source = source(20 << 20);
+        QemuProcess destination = destination();
+        Cli there = relayDestination(port(destination), "--once");
+        Cli here = relaySource(address(there), "--once");
+        Socket silent = connect(address(here))) {
       say(address(here), "GET / HTTP/1.1\r\n\r\n");
-      here.result().isFailure(1, "QEVM");
+      source.commands().migrate(uri(here)).block(PATIENCE);
+      assertThat(await(source, MigrateStatus::isEnded).toString()).isEqualTo("completed");
+      assertGoesOn(source, destination);
+      assertThat(here.result().exitCode()).isZero();
+      assertThat(there.result().exitCode()).isZero();
+      assertThat(here.result().stderr())
+          .contains("turned away: its first bytes are not 'QEVM'")
+          .contains("127.0.0.1:" + silent.getLocalPort() + " was turned away: it said nothing");
     }
   }
 
@@ -222,11 +232,16 @@ class QemuRelayEndToEndTest {
     }
   }
 
-  private static void say(String address, String text) throws Exception {
+  private static Socket connect(String address) throws Exception {
     String[] parts = address.replace("tcp:", "").split(":");
     SocketAddress to = new InetSocketAddress(parts[0], Integer.parseInt(parts[1]));
-    try (Socket socket = new Socket()) {
-      socket.connect(to, 10_000);
+    Socket socket = new Socket();
+    socket.connect(to, 10_000);
+    return socket;
+  }
+
+  private static void say(String address, String text) throws Exception {
+    try (Socket socket = connect(address)) {
       socket.getOutputStream().write(text.getBytes(StandardCharsets.US_ASCII));
       socket.getOutputStream().flush();
       while (socket.getInputStream().read() >= 0) {

@@ -116,7 +116,11 @@ public final class RelayCommand {
               SocketTransport.listen(qemu),
               acceptor ->
                   QemuRelay.source(
-                      spec, caches, acceptor, SocketTransport.connector(connect.spec())));
+                      spec,
+                      caches,
+                      acceptor,
+                      SocketTransport.connector(connect.spec()),
+                      stray -> console.err().println("pageflux: " + stray)));
     }
   }
 
@@ -127,8 +131,8 @@ public final class RelayCommand {
               required = true,
               paramLabel = "ENDPOINT",
               description =
-                  "Where the source's relay connects to: HOST:PORT, unix:PATH, or PORT for this host"
-                      + " only.")
+                  "Where the source's relay connects to: HOST:PORT, unix:PATH, or PORT for this"
+                      + " host only.")
           Endpoint listen,
       @Option(
               names = "--connect",

@@ -7,6 +7,7 @@ import io.pageflux.codec.XbzrleCaches;
 import io.pageflux.transport.Acceptor;
 import io.pageflux.transport.Connection;
 import io.pageflux.transport.Connector;
+import java.util.function.Consumer;
 import java.util.function.Function;
 import reactor.core.publisher.Flux;
 import reactor.core.publisher.FluxSink;
@@ -60,19 +61,43 @@ public final class QemuRelay {
    */
   public static Flux<RelayInfo> source(
       RelaySpec spec, XbzrleCaches caches, Acceptor qemu, Connector peer) {
-    return relay(
-        spec,
-        qemu,
-        (threads, line, stop, sink) ->
-            connection ->
-                orStopped(connect(spec, peer, line), stop)
-                    .map(
-                        other -> {
-                          RelaySource relay =
-                              new RelaySource(spec, caches, connection, other, threads, stop, sink);
-                          relay.watch(refuseMore(qemu, relay));
-                          return relay;
-                        }));
+    return source(spec, caches, qemu, peer, stray -> {});
+  }
+
+  /**
+   * {@return the same, which says who was turned away}
+   *
+   * <p>The relay at the destination is connected to when a client has begun to speak as QEMU does.
+   * Who says something else, or nothing within {@link RelaySpec#peerTimeout()}, is turned away, and
+   * the relay goes on waiting.
+   *
+   * @param strays learns of each client that was turned away, and why, in words; called on a thread
+   *     of the transport, which must not be blocked
+   */
+  public static Flux<RelayInfo> source(
+      RelaySpec spec, XbzrleCaches caches, Acceptor qemu, Connector peer, Consumer<String> strays) {
+    return Flux.defer(
+        () -> {
+          MadeConnection accepted = new MadeConnection();
+          QemuDoor door =
+              new QemuDoor(qemu, accepted, spec.peerTimeout(), Schedulers.parallel(), strays);
+          return relay(
+                  spec,
+                  accepted,
+                  door.qemu(),
+                  (threads, line, stop, sink) ->
+                      connection ->
+                          orStopped(connect(spec, peer, line), stop)
+                              .map(
+                                  other -> {
+                                    RelaySource relay =
+                                        new RelaySource(
+                                            spec, caches, connection, other, threads, stop, sink);
+                                    relay.heedFurtherConnections(door);
+                                    return relay;
+                                  }))
+              .doFinally(signal -> door.dispose());
+        });
   }
 
   /**
@@ -84,13 +109,19 @@ public final class QemuRelay {
    *     connected to when a relay has said hello
    */
   public static Flux<RelayInfo> destination(RelaySpec spec, Acceptor peer, Connector qemu) {
-    return relay(
-        spec,
-        peer,
-        (threads, line, stop, sink) ->
-            connection ->
-                Mono.fromSupplier(
-                    () -> new RelayDestination(spec, connection, qemu, threads, stop, sink)));
+    return Flux.defer(
+        () -> {
+          MadeConnection accepted = new MadeConnection();
+          return relay(
+              spec,
+              accepted,
+              // Hidden, it is a request that accepts: who has been stopped before takes none.
+              Mono.just(peer).hide().<Connection>flatMap(Acceptor::accept).doOnNext(accepted::made),
+              (threads, line, stop, sink) ->
+                  connection ->
+                      Mono.fromSupplier(
+                          () -> new RelayDestination(spec, connection, qemu, threads, stop, sink)));
+        });
   }
 
   /** Makes the link for an accepted connection. */
@@ -100,13 +131,14 @@ public final class QemuRelay {
         Scheduler threads, MadeConnection line, Mono<Void> stop, FluxSink<RelayInfo> sink);
   }
 
-  private static Flux<RelayInfo> relay(RelaySpec spec, Acceptor acceptor, Maker maker) {
+  private static Flux<RelayInfo> relay(
+      RelaySpec spec, MadeConnection accepted, Mono<Connection> client, Maker maker) {
     return Flux.create(
         sink -> {
           // Stopped, and never cancelled: a relay's end has an order, see RelayLink.
           Sinks.Empty<Void> stop = Sinks.empty();
           sink.onDispose(stop::tryEmitEmpty);
-          session(spec, acceptor, maker, stop.asMono(), sink)
+          session(spec, accepted, client, maker, stop.asMono(), sink)
               .subscribe(
                   info -> {
                     sink.next(info);
@@ -121,19 +153,17 @@ public final class QemuRelay {
   }
 
   private static Mono<RelayInfo> session(
-      RelaySpec spec, Acceptor acceptor, Maker maker, Mono<Void> stop, FluxSink<RelayInfo> sink) {
-    MadeConnection accepted = new MadeConnection();
+      RelaySpec spec,
+      MadeConnection accepted,
+      Mono<Connection> client,
+      Maker maker,
+      Mono<Void> stop,
+      FluxSink<RelayInfo> sink) {
     MadeConnection made = new MadeConnection();
     return Mono.usingWhen(
             Mono.fromSupplier(() -> Schedulers.newParallel("pageflux-relay", spec.workers(), true)),
             threads ->
-                // Hidden, it is a request that accepts: who has been stopped before takes none.
-                orStopped(
-                        Mono.just(acceptor)
-                            .hide()
-                            .<Connection>flatMap(Acceptor::accept)
-                            .doOnNext(accepted::made),
-                        stop)
+                orStopped(client, stop)
                     .flatMap(maker.with(threads, made, stop, sink))
                     .flatMap(QemuRelay::run),
             threads -> Mono.fromRunnable(threads::dispose))
@@ -174,23 +204,5 @@ public final class QemuRelay {
                             + spec.peerTimeout().toSeconds()
                             + " s")))
         .doOnNext(line::made);
-  }
-
-  /**
-   * Refuses further connections of QEMU's, which it makes for multifd and for post-copy's urgent
-   * pages: a destination that got only the first one would run a guest without its memory.
-   */
-  private static reactor.core.Disposable refuseMore(Acceptor qemu, RelayLink relay) {
-    return Mono.<Connection>from(qemu.accept())
-        .subscribe(
-            second -> {
-              second.dispose();
-              relay.end(
-                  MigrationException.of(
-                      Kind.PROTOCOL,
-                      "QEMU has opened a second connection: switch off its capabilities multifd"
-                          + " and postcopy-preempt, which cannot be relayed"));
-            },
-            e -> {});
   }
 }

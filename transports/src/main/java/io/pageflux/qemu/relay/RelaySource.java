@@ -52,6 +52,7 @@ final class RelaySource extends RelayLink {
 
   // Only where QEMU's stream is read.
   private @Nullable XbzrleEncoder encoder;
+  private @Nullable QemuDoor door;
   private boolean layoutSeen;
   private int pass;
   private int lastBlock;
@@ -71,6 +72,13 @@ final class RelaySource extends RelayLink {
     this.threads = threads;
     this.pool = new SlabPool(spec.slabs(), spec.geometry());
     this.choice = spec.compression() != null && spec.adaptive() ? new CompressionChoice() : null;
+  }
+
+  /** Ends the migration if QEMU opens a further connection; said before it begins. */
+  void heedFurtherConnections(QemuDoor other) {
+    door = other;
+    watch(other);
+    watch(other.further().subscribe(v -> {}, this::end));
   }
 
   @Override
@@ -111,10 +119,7 @@ final class RelaySource extends RelayLink {
         addPieces(blocks.raw(), records);
       }
       case QemuElement.Command command -> {
-        if (command.command().beginsPostcopy()
-            && command.command() != QemuCommand.POSTCOPY_ADVISE) {
-          goOverToPostcopy();
-        }
+        note(command.command());
         addPieces(element.raw(), records);
       }
       case QemuElement.DeviceTail tail -> {
@@ -126,6 +131,18 @@ final class RelaySource extends RelayLink {
       default -> addPieces(element.raw(), records);
     }
     return records;
+  }
+
+  private void note(QemuCommand command) {
+    QemuDoor others = door;
+    if (command == QemuCommand.POSTCOPY_ADVISE && others != null) {
+      others.postcopyAdvised();
+    } else if (command == QemuCommand.PACKAGED && others != null) {
+      others.handedOver();
+    }
+    if (command.beginsPostcopy() && command != QemuCommand.POSTCOPY_ADVISE) {
+      goOverToPostcopy();
+    }
   }
 
   /**

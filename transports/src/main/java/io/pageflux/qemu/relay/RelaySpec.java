@@ -29,7 +29,8 @@ import org.jspecify.annotations.Nullable;
  * @param geometry how large a batch of pages is. Smaller ones wait less for one another, larger
  *     ones compress better
  * @param pageSizeBytes the size of QEMU's target page, 4,096 but for few machines
- * @param peerTimeout how long the other relay may be silent, at least 100 ms
+ * @param peerTimeout how long the other relay may be silent, and a client that may be QEMU before
+ *     its first word, at least 100 ms
  * @param closeTimeout how long the destination's QEMU may take to close its connection after
  *     everything was passed on to it
  * @param progressInterval how often progress is told

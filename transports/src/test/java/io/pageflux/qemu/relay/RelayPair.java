@@ -2,6 +2,7 @@ package io.pageflux.qemu.relay;
 
 import static io.pageflux.qemu.testing.QemuProcess.PATIENCE;
 
+import io.pageflux.codec.XbzrleCaches;
 import io.pageflux.qemu.testing.QemuProcess;
 import io.pageflux.transport.Acceptor;
 import io.pageflux.transport.Connection;
@@ -9,9 +10,11 @@ import io.pageflux.transport.Connector;
 import io.pageflux.transport.tcp.TcpAcceptor;
 import io.pageflux.transport.tcp.TcpSpec;
 import io.pageflux.transport.tcp.TcpTransport;
+import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
 import reactor.core.Disposable;
@@ -26,6 +29,7 @@ final class RelayPair implements AutoCloseable {
   private final AtomicReference<Connection> link = new AtomicReference<>();
   private final CompletableFuture<RelayInfo> sourceEnd = new CompletableFuture<>();
   private final CompletableFuture<RelayInfo> destinationEnd = new CompletableFuture<>();
+  private final List<String> strays = new CopyOnWriteArrayList<>();
   private final Disposable source;
   private final Disposable destination;
 
@@ -39,7 +43,9 @@ final class RelayPair implements AutoCloseable {
     Connector between = TcpTransport.connector(TcpSpec.loopback(fromRelay.port()));
     Connector watched = () -> Mono.<Connection>from(between.connect()).doOnNext(link::set);
     destination = follow(QemuRelay.destination(spec, fromRelay, qemu), destinationEnd);
-    source = follow(QemuRelay.source(spec, fromQemu, watched), sourceEnd);
+    XbzrleCaches none = new XbzrleCaches();
+    none.close();
+    source = follow(QemuRelay.source(spec, none, fromQemu, watched, strays::add), sourceEnd);
   }
 
   private static TcpAcceptor listen(TcpSpec spec) {
@@ -70,6 +76,16 @@ final class RelayPair implements AutoCloseable {
 
   CompletableFuture<RelayInfo> destinationEnd() {
     return destinationEnd;
+  }
+
+  /** {@return who was turned away, and why} */
+  List<String> strays() {
+    return strays;
+  }
+
+  /** {@return whether the source's relay has connected to the destination's} */
+  boolean isConnected() {
+    return link.get() != null;
   }
 
   void stopSource() {

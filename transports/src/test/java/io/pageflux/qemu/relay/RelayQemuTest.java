@@ -1,6 +1,7 @@
 package io.pageflux.qemu.relay;
 
 import static io.pageflux.qemu.testing.QemuProcess.PATIENCE;
+import static java.nio.charset.StandardCharsets.US_ASCII;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.pageflux.MigrationException;
@@ -9,6 +10,10 @@ import io.pageflux.qemu.qmp.MigrateStatus;
 import io.pageflux.qemu.testing.BootSector;
 import io.pageflux.qemu.testing.QemuProcess;
 import io.pageflux.qemu.testing.RequiresQemu;
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.Socket;
+import java.net.SocketException;
 import java.time.Duration;
 import java.util.Map;
 import java.util.Objects;
@@ -235,6 +240,38 @@ class RelayQemuTest {
         assertThat(RelayPair.failure(relays.sourceEnd())).hasMessageContaining("multifd");
       }
       assertThat(source.commands().isRunning().block(PATIENCE)).isTrue();
+    }
+  }
+
+  @Test
+  void whoIsNoQemuDoesNotUseUpTheDestination() throws Exception {
+    try (QemuProcess source = source();
+        QemuProcess destination = destination()) {
+      source.commands().setCapabilities(RETURN_PATH).block(PATIENCE);
+      limit(source, 100 << 20);
+      try (RelayPair relays =
+              new RelayPair(RelaySpec.DEFAULT, RelayPair.await(destination, RETURN_PATH));
+          Socket silent = new Socket(InetAddress.getLoopbackAddress(), relays.port());
+          Socket browser = new Socket(InetAddress.getLoopbackAddress(), relays.port())) {
+        browser.getOutputStream().write("GET / HTTP/1.1\r\n\r\n".getBytes(US_ASCII));
+        assertThat(endOf(browser)).isTrue();
+        assertThat(relays.isConnected()).isFalse();
+        assertThat(migrate(source, relays.uri()).toString()).isEqualTo("completed");
+        assertThat(RelayPair.failure(relays.sourceEnd())).isNull();
+        assertThat(endOf(silent)).isTrue();
+        assertThat(relays.strays()).hasSize(2);
+      }
+      assertGoesOn(source, destination);
+    }
+  }
+
+  /** Waits until it is closed. */
+  private static boolean endOf(Socket socket) throws IOException {
+    socket.setSoTimeout((int) PATIENCE.toMillis());
+    try {
+      return socket.getInputStream().read() < 0;
+    } catch (SocketException e) {
+      return true; // with something unread
     }
   }
 
