@@ -2,6 +2,7 @@ package io.pageflux.qemu.capture;
 
 import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
+import io.pageflux.qemu.stream.QemuReturnWriter;
 import io.pageflux.qemu.stream.QemuStreamSummary;
 import io.pageflux.transport.Acceptor;
 import io.pageflux.transport.Connection;
@@ -108,11 +109,11 @@ final class CaptureSession {
       complete = info(intake, back, Optional.of(intake.summary()));
       files.commit(CaptureJson.of(complete));
     } catch (Throwable e) {
-      back.shut(ReturnPath.FAILURE, CLOSING);
+      back.shut(QemuReturnWriter.FAILURE, CLOSING);
       inbox.close();
       throw withFiles(known(e));
     }
-    back.shut(ReturnPath.SUCCESS, CLOSING);
+    back.shut(QemuReturnWriter.SUCCESS, CLOSING);
     awaitClose();
     return complete;
   }

@@ -2,6 +2,7 @@ package io.pageflux.qemu.capture;
 
 import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
+import io.pageflux.qemu.stream.QemuReturnWriter;
 import io.pageflux.transport.Connection;
 import io.pageflux.transport.TransportBuffer;
 import java.nio.ByteBuffer;
@@ -15,22 +16,14 @@ import reactor.core.publisher.Sinks;
  * What the source's QEMU hears from its destination: answers to its pings, and how it ended.
  * Nothing is said before QEMU has asked for it.
  *
- * <p>Source of the numbers: QEMU, {@code migration/migration.h}.
- *
  * <p><b>Memory bound:</b> {@value #MOST_WAITING} messages of 8 bytes.
  *
  * <p><b>Threading:</b> for one thread at a time.
  */
 final class ReturnPath {
 
-  static final int SUCCESS = 0;
-  static final int FAILURE = 1;
-
   /** QEMU waits for the answer to each ping, or sends a handful. */
   private static final int MOST_WAITING = 1024;
-
-  private static final short TYPE_SHUT = 1;
-  private static final short TYPE_PONG = 2;
 
   private final String peer;
   private final Sinks.Many<TransportBuffer> messages =
@@ -57,7 +50,7 @@ final class ReturnPath {
   /** Answers a ping with its number. */
   void pong(int number) {
     if (open) {
-      say(TYPE_PONG, number);
+      say(QemuReturnWriter.pong(number));
     }
   }
 
@@ -67,7 +60,7 @@ final class ReturnPath {
       return;
     }
     open = false;
-    say(TYPE_SHUT, how);
+    say(QemuReturnWriter.shut(how));
     messages.tryEmitComplete();
     try {
       sent.await(patience.toNanos(), TimeUnit.NANOSECONDS);
@@ -76,14 +69,13 @@ final class ReturnPath {
     }
   }
 
-  private void say(short type, int value) {
+  private void say(ByteBuffer message) {
     if (waiting.incrementAndGet() > MOST_WAITING) {
       throw MigrationException.of(
           Kind.TRANSPORT,
           "%s does not read its return path: %d answers wait".formatted(peer, MOST_WAITING));
     }
-    ByteBuffer message = ByteBuffer.allocate(8).putShort(type).putShort((short) 4).putInt(value);
-    TransportBuffer buffer = new TransportBuffer(message.flip(), waiting::decrementAndGet);
+    TransportBuffer buffer = new TransportBuffer(message, waiting::decrementAndGet);
     if (messages.tryEmitNext(buffer).isFailure()) {
       buffer.release(); // nobody sends any more
     }

@@ -1,5 +1,16 @@
 package io.pageflux.qemu.stream;
 
+import static io.pageflux.qemu.stream.QemuReturnFormat.HEADER_BYTES;
+import static io.pageflux.qemu.stream.QemuReturnFormat.REQUEST_BYTES;
+import static io.pageflux.qemu.stream.QemuReturnFormat.RESUME_ACK_VALUE;
+import static io.pageflux.qemu.stream.QemuReturnFormat.TYPE_PONG;
+import static io.pageflux.qemu.stream.QemuReturnFormat.TYPE_RECV_BITMAP;
+import static io.pageflux.qemu.stream.QemuReturnFormat.TYPE_REQ_PAGES;
+import static io.pageflux.qemu.stream.QemuReturnFormat.TYPE_REQ_PAGES_ID;
+import static io.pageflux.qemu.stream.QemuReturnFormat.TYPE_RESUME_ACK;
+import static io.pageflux.qemu.stream.QemuReturnFormat.TYPE_SHUT;
+import static io.pageflux.qemu.stream.QemuReturnFormat.TYPE_SWITCHOVER_ACK;
+
 import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
 import io.pageflux.memory.PageSet;
@@ -33,19 +44,6 @@ import org.jspecify.annotations.Nullable;
  * middle of one. After one the reader cannot be used any more.
  */
 public final class QemuReturnReader {
-
-  private static final int TYPE_SHUT = 1;
-  private static final int TYPE_PONG = 2;
-  private static final int TYPE_REQ_PAGES_ID = 3;
-  private static final int TYPE_REQ_PAGES = 4;
-  private static final int TYPE_RECV_BITMAP = 5;
-  private static final int TYPE_RESUME_ACK = 6;
-  private static final int TYPE_SWITCHOVER_ACK = 7;
-
-  private static final int HEADER_BYTES = 4;
-  private static final int REQUEST_BYTES = 12;
-  private static final long BITMAP_END = 0x0123456789abcdefL;
-  private static final int RESUME_ACK_VALUE = 1;
 
   private enum State {
     HEADER,
@@ -291,7 +289,7 @@ public final class QemuReturnReader {
 
   private QemuReturnMessage bitmapEnd() {
     long end = piece.getLong();
-    if (end != BITMAP_END) {
+    if (end != QemuReturnFormat.BITMAP_END) {
       throw wrong("0x%016x where the bitmap's end mark has to be".formatted(end));
     }
     QemuReturnMessage message = new QemuReturnMessage.ReceivedPages(bitmapBlock, bitmap());

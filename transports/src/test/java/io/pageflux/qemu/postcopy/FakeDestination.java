@@ -6,6 +6,7 @@ import io.pageflux.page.PageKind;
 import io.pageflux.page.SlabPool;
 import io.pageflux.qemu.stream.QemuCommand;
 import io.pageflux.qemu.stream.QemuElement;
+import io.pageflux.qemu.stream.QemuReturnWriter;
 import io.pageflux.qemu.stream.QemuStreamReader;
 import io.pageflux.transport.Connection;
 import io.pageflux.transport.Connector;
@@ -132,7 +133,7 @@ final class FakeDestination implements Connector, AutoCloseable {
       case QemuElement.Command command -> {
         commands.add(command.command());
         if (command.command() == QemuCommand.PING && answersPings) {
-          say(2, ByteBuffer.allocate(4).put(command.payload()).flip());
+          raw(QemuReturnWriter.pong(command.payload().getInt()));
         }
       }
       case QemuElement.Packaged piece -> {
@@ -147,7 +148,7 @@ final class FakeDestination implements Connector, AutoCloseable {
         // It ends with a ping and RUN.
         byte[] all = devices.toByteArray();
         if (all.length == SyntheticCapture.DEVICES_BYTES + 5 + 9 + 5 && answersPings) {
-          say(2, ByteBuffer.wrap(all, all.length - 9, 4).slice());
+          raw(QemuReturnWriter.pong(ByteBuffer.wrap(all).getInt(all.length - 9)));
         }
       }
       case QemuElement.SectionStart start -> {
@@ -185,7 +186,7 @@ final class FakeDestination implements Connector, AutoCloseable {
         .forEach(page -> onPage.accept(this, page));
   }
 
-  /** Sends a message. */
+  /** Sends a message, be it one that no writer makes. */
   void say(int type, ByteBuffer payload) {
     raw(
         ByteBuffer.allocate(4 + payload.remaining())
@@ -203,7 +204,7 @@ final class FakeDestination implements Connector, AutoCloseable {
   }
 
   void shut(int value) {
-    say(1, ByteBuffer.allocate(4).putInt(value).flip());
+    raw(QemuReturnWriter.shut(value));
   }
 
   /** Requests pages, and names the block. */
