@@ -7,6 +7,7 @@ import io.pageflux.page.PageBatch;
 import io.pageflux.page.PageKind;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.List;
 
 /**
  * Turns the deltas of a batch into raw pages, in its slab.
@@ -40,6 +41,15 @@ public final class DeltaDecoder {
    * @throws IllegalStateException if the batch is compressed
    */
   public void expand(PageBatch batch, GuestMemory memory) {
+    expand(batch, memory.blocks());
+  }
+
+  /**
+   * The same for batches that count blocks in another order, or not all of them.
+   *
+   * @param blocks the destination's, as the batch's block index counts them
+   */
+  public void expand(PageBatch batch, List<RamBlock> blocks) {
     if (batch.isCompressed()) {
       throw new IllegalStateException("the batch is compressed: decompress it first");
     }
@@ -47,7 +57,7 @@ public final class DeltaDecoder {
     if (deltas == 0) {
       return;
     }
-    RamBlock block = Targets.block(batch, memory);
+    RamBlock block = Targets.block(batch, blocks);
     long expandedBytes = check(batch);
     MemorySegment slab = batch.slab();
     long end = (long) batch.payloadOffset() + batch.payloadBytes();

@@ -23,7 +23,7 @@ import java.util.List;
  */
 public final class PageLoader {
 
-  private final GuestMemory memory;
+  private final List<RamBlock> blocks;
   // By block: the pages that may be other than zero. All of them, if the block existed before.
   private final List<PageSet> written;
 
@@ -37,8 +37,19 @@ public final class PageLoader {
    * @param memory the destination's; nobody else may write to it meanwhile
    */
   public PageLoader(GuestMemory memory) {
-    this.memory = memory;
-    this.written = memory.blocks().stream().map(PageLoader::mayBeWritten).toList();
+    this(memory.blocks());
+  }
+
+  /**
+   * Makes a loader that has loaded nothing yet, for batches that count blocks in another order, or
+   * not all of them.
+   *
+   * @param blocks the destination's, as the batches' block indices count them; nobody else may
+   *     write to them meanwhile
+   */
+  public PageLoader(List<RamBlock> blocks) {
+    this.blocks = List.copyOf(blocks);
+    this.written = blocks.stream().map(PageLoader::mayBeWritten).toList();
   }
 
   private static PageSet mayBeWritten(RamBlock block) {
@@ -60,8 +71,8 @@ public final class PageLoader {
     if (batch.isCompressed() || batch.count(PageKind.DELTA) > 0) {
       throw new IllegalStateException("decompress and expand the batch first: " + batch);
     }
-    RamBlock block = Targets.block(batch, memory);
-    PageSet pages = written.get(block.index());
+    RamBlock block = Targets.block(batch, blocks);
+    PageSet pages = written.get(batch.blockIndex());
     long offset = batch.payloadOffset();
     int untouched = 0;
     int end;

@@ -2,15 +2,13 @@ package io.pageflux.qemu.capture;
 
 import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
-import io.pageflux.codec.DeltaDecoder;
-import io.pageflux.codec.PageLoader;
 import io.pageflux.page.BatchGeometry;
 import io.pageflux.page.Lease;
-import io.pageflux.page.PageBatch;
 import io.pageflux.page.SlabPool;
 import io.pageflux.qemu.stream.QemuCommand;
 import io.pageflux.qemu.stream.QemuElement;
 import io.pageflux.qemu.stream.QemuInspection;
+import io.pageflux.qemu.stream.QemuStreamLoader;
 import io.pageflux.qemu.stream.QemuStreamReader;
 import io.pageflux.qemu.stream.QemuStreamSummary;
 import java.io.IOException;
@@ -37,8 +35,7 @@ final class StreamIntake implements AutoCloseable {
   private final QemuInspection inspection;
   private final QemuStreamReader reader;
   private final TailEnd tail = new TailEnd();
-  private final DeltaDecoder decoder = new DeltaDecoder();
-  private @Nullable PageLoader loader;
+  private @Nullable QemuStreamLoader loader;
   private List<CaptureInfo.Image> images = List.of();
   private long bytes;
 
@@ -79,7 +76,7 @@ final class StreamIntake implements AutoCloseable {
     switch (element) {
       case QemuElement.Pages pages -> {
         try {
-          load(pages.batch());
+          load(pages);
         } finally {
           pages.release();
         }
@@ -119,17 +116,17 @@ final class StreamIntake implements AutoCloseable {
               .formatted(total, spec.maxRamBytes()));
     }
     images = files.makeImages(ram);
-    loader = new PageLoader(files.memory());
+    loader = new QemuStreamLoader(files.memory());
+    loader.take(ram);
   }
 
-  private void load(PageBatch batch) throws IOException {
-    PageLoader images = loader;
+  private void load(QemuElement.Pages pages) throws IOException {
+    QemuStreamLoader images = loader;
     if (images == null) {
       throw new IllegalStateException("pages before the list of RAM blocks");
     }
-    files.aboutToLoad((long) batch.size() * batch.pageSizeBytes());
-    decoder.expand(batch, files.memory());
-    images.load(batch);
+    files.aboutToLoad((long) pages.batch().size() * pages.batch().pageSizeBytes());
+    images.take(pages);
   }
 
   /** {@return how many bytes have come} */
@@ -182,11 +179,11 @@ final class StreamIntake implements AutoCloseable {
   }
 
   long wholePages() {
-    return loader == null ? 0 : loader.rawPages() - decoder.deltaPages();
+    return loader == null ? 0 : loader.wholePages();
   }
 
   long deltaPages() {
-    return decoder.deltaPages();
+    return loader == null ? 0 : loader.deltaPages();
   }
 
   @Override

@@ -1,7 +1,9 @@
 package io.pageflux.qemu.stream;
 
 import io.pageflux.MigrationException;
+import io.pageflux.memory.GuestMemory;
 import io.pageflux.memory.RamBlockLayout;
+import io.pageflux.page.BatchGeometry;
 import io.pageflux.page.Lease;
 import io.pageflux.page.PageBatch;
 import io.pageflux.page.SlabPool;
@@ -69,6 +71,56 @@ public final class QemuStreams {
       Flux<TransportBuffer> source, SlabPool pool, int targetPageSizeBytes) {
     return read(
         source, pool, () -> QemuStreamReader.withPostcopy(pool.geometry(), targetPageSizeBytes));
+  }
+
+  /**
+   * Loads the RAM of a stream into a guest's memory, see {@link QemuStreamLoader}; the devices'
+   * state is read and dropped. A stream that is longer than one wants to wait for, or whose devices
+   * are of interest, is for {@link #read} and a loader.
+   *
+   * <p><b>Demand:</b> one buffer of the source is held, and one more is requested ahead.
+   *
+   * <p><b>Memory bound:</b> two slabs of {@link BatchGeometry#forPageSize}, and what the reader and
+   * the loader take.
+   *
+   * <p><b>Ordering and threading:</b> pages are loaded on the source's thread.
+   *
+   * <p><b>Discard and cancel:</b> buffers are released. What was loaded stays.
+   *
+   * <p><b>Errors:</b> those of the source, of {@link QemuStreamReader} and of {@link
+   * QemuStreamLoader}; {@code PROTOCOL} if pages come on other connections (multifd).
+   *
+   * @param memory with pages of the guest's page size
+   * @param machineType what the stream has to be of; null for whatever machine
+   * @return the loader when the stream has ended, for its counts
+   */
+  public static Mono<QemuStreamLoader> load(
+      Flux<TransportBuffer> source, GuestMemory memory, @Nullable String machineType) {
+    int pageSizeBytes = memory.layout().largestPageSizeBytes();
+    return Mono.using(
+        () -> new SlabPool(2, BatchGeometry.forPageSize(pageSizeBytes)),
+        pool -> {
+          QemuStreamLoader loader = new QemuStreamLoader(memory, machineType);
+          return read(source, pool, pageSizeBytes)
+              .doOnNext(element -> load(loader, element))
+              .then(Mono.just(loader));
+        },
+        SlabPool::close);
+  }
+
+  private static void load(QemuStreamLoader loader, QemuElement element) {
+    try {
+      if (element instanceof QemuElement.MultifdFlush) {
+        throw MigrationException.of(
+            MigrationException.Kind.PROTOCOL,
+            "byte %d of the QEMU stream: QEMU migrates with the capability multifd: switch it off,"
+                    .formatted(element.offset())
+                + " or read all its connections");
+      }
+      loader.take(element);
+    } finally {
+      element.release();
+    }
   }
 
   private static Flux<QemuElement> read(

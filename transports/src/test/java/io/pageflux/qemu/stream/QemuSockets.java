@@ -2,8 +2,6 @@ package io.pageflux.qemu.stream;
 
 import static io.pageflux.qemu.testing.QemuProcess.PATIENCE;
 
-import io.pageflux.codec.DeltaDecoder;
-import io.pageflux.codec.PageLoader;
 import io.pageflux.memory.GuestMemory;
 import io.pageflux.page.BatchGeometry;
 import io.pageflux.page.PageKind;
@@ -128,9 +126,8 @@ final class QemuSockets {
   static final class Loaded implements AutoCloseable {
 
     final Map<PageKind, Integer> counts = new EnumMap<>(PageKind.class);
-    private final DeltaDecoder decoder = new DeltaDecoder();
     private @Nullable GuestMemory memory;
-    private @Nullable PageLoader loader;
+    private @Nullable QemuStreamLoader loader;
 
     static Loaded of(byte[] stream) {
       Loaded loaded = new Loaded();
@@ -148,13 +145,13 @@ final class QemuSockets {
         GuestMemory.Builder builder = GuestMemory.builder();
         blocks.layout().blocks().forEach(b -> builder.anonymous(b.name(), b.usedLengthBytes()));
         memory = builder.build();
-        loader = new PageLoader(memory);
+        loader = new QemuStreamLoader(memory);
+        loader.take(blocks);
       } else if (element instanceof QemuElement.Pages pages) {
         for (PageKind kind : PageKind.values()) {
           counts.merge(kind, pages.batch().count(kind), Integer::sum);
         }
-        decoder.expand(pages.batch(), memory());
-        Objects.requireNonNull(loader).load(pages.batch());
+        Objects.requireNonNull(loader).take(pages);
         pages.release();
       }
     }
