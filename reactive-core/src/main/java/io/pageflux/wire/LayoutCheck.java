@@ -6,7 +6,9 @@ import io.pageflux.memory.RamBlockLayout;
 import io.pageflux.memory.RamLayout;
 import java.util.ArrayList;
 import java.util.List;
-import org.jspecify.annotations.Nullable;
+import java.util.Map;
+import java.util.function.Function;
+import java.util.stream.Collectors;
 
 /** Compares the RAM blocks of the two sides of a migration. */
 public final class LayoutCheck {
@@ -39,8 +41,9 @@ public final class LayoutCheck {
 
   private static List<String> differences(RamLayout source, RamLayout destination) {
     List<String> found = new ArrayList<>();
+    Map<String, RamBlockLayout> theirs = byName(destination);
     for (RamBlockLayout block : source.blocks()) {
-      RamBlockLayout there = find(destination, block.name());
+      RamBlockLayout there = theirs.get(block.name());
       if (there == null) {
         found.add("the destination has no block " + name(block));
       } else {
@@ -48,8 +51,9 @@ public final class LayoutCheck {
         addDifference(found, block, "page size", block.pageSizeBytes(), there.pageSizeBytes());
       }
     }
+    Map<String, RamBlockLayout> ours = byName(source);
     for (RamBlockLayout block : destination.blocks()) {
-      if (find(source, block.name()) == null) {
+      if (!ours.containsKey(block.name())) {
         found.add("the source has no block " + name(block));
       }
     }
@@ -73,13 +77,9 @@ public final class LayoutCheck {
     }
   }
 
-  private static @Nullable RamBlockLayout find(RamLayout layout, String name) {
-    for (RamBlockLayout block : layout.blocks()) {
-      if (block.name().equals(name)) {
-        return block;
-      }
-    }
-    return null;
+  private static Map<String, RamBlockLayout> byName(RamLayout layout) {
+    return layout.blocks().stream()
+        .collect(Collectors.toMap(RamBlockLayout::name, Function.identity()));
   }
 
   private static String name(RamBlockLayout block) {

@@ -7,16 +7,22 @@ public final class WireLimits {
   public static final int VERSION = 1;
 
   /**
-   * The largest body of a record that is no batch of pages: what {@link #MAX_BLOCKS} blocks with
-   * the longest names take, and a little more.
+   * The largest body of a record that neither is a batch of pages nor lists blocks, and of one that
+   * is not known.
    */
   public static final int MAX_CONTROL_BODY_BYTES = 72 << 10;
+
+  /**
+   * The largest body of a record that lists blocks: what {@link #MAX_BLOCKS} with the longest names
+   * take, and a little more.
+   */
+  public static final int MAX_BLOCK_LIST_BODY_BYTES = 1100 << 10;
 
   /** The most pages whose hashes come in one record. */
   public static final int MAX_HASHES = 4096;
 
-  /** The most RAM blocks of a layout. */
-  public static final int MAX_BLOCKS = 256;
+  /** The most RAM blocks of a layout: as many as a stream of QEMU's may have. */
+  public static final int MAX_BLOCKS = 4096;
 
   /** The longest text of an error record or of a program's name. */
   public static final int MAX_TEXT_BYTES = 8 << 10;

@@ -16,9 +16,9 @@ import org.jspecify.annotations.Nullable;
  * <p><b>Ordering and threading:</b> records come out in the order of the stream. Not for use by two
  * threads at once.
  *
- * <p><b>Memory bound:</b> {@link WireLimits#MAX_CONTROL_BODY_BYTES} of heap, and at most one slab
- * of the pool for a batch that is not complete. Nothing is allocated for a length that was not
- * checked.
+ * <p><b>Memory bound:</b> {@link WireLimits#MAX_CONTROL_BODY_BYTES} of heap, {@link
+ * WireLimits#MAX_BLOCK_LIST_BODY_BYTES} while a list of blocks is read, and at most one slab of the
+ * pool for a batch that is not complete. Nothing is allocated for a length that was not checked.
  *
  * <p><b>Discard:</b> {@link #close} gives back the slab of an incomplete batch, and so does every
  * error. A batch that was returned is the caller's.
@@ -279,6 +279,9 @@ public final class WireReader implements AutoCloseable {
     } else if (type != null) {
       BodyReader body = new BodyReader(control.flip(), place, bodyAt);
       record = ControlRecords.read(type, body, bodyBytes);
+      if (control.capacity() > WireLimits.MAX_CONTROL_BODY_BYTES) {
+        control = ByteBuffer.allocate(0); // a list of blocks comes once
+      }
     } else {
       skipListener.skipped(
           header.get(0) & 0xFF, place.offset(), RecordType.Sizes.HEADER + bodyBytes);

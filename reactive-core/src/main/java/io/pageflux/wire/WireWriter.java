@@ -14,7 +14,8 @@ import java.nio.ByteBuffer;
  * be sent in that order. Not for use by two threads at once.
  *
  * <p><b>Memory bound:</b> a control record takes a fresh buffer of at most {@link
- * WireLimits#MAX_CONTROL_BODY_BYTES} and 28 bytes of heap. A batch takes none: its record is
+ * WireLimits#MAX_CONTROL_BODY_BYTES} and 28 bytes of heap, or {@link
+ * WireLimits#MAX_BLOCK_LIST_BODY_BYTES} if it lists blocks. A batch takes none: its record is
  * written around its contents, into the headroom of its own slab. The writer keeps nothing.
  */
 public final class WireWriter {

@@ -172,13 +172,18 @@ final class RelaySource extends RelayLink {
     RamLayout layout = blocks.layout().toRamLayout(blocks.pageSizeBytes());
     XbzrleSpec xbzrle = spec.xbzrle();
     if (xbzrle != null) {
-      long guestBytes = Long.highestOneBit(2 * layout.totalBytes() - 1);
+      long guestBytes = atLeast(layout.totalBytes());
       encoder =
           new XbzrleEncoder(
               layout, xbzrle.withCacheBytes(Math.min(xbzrle.cacheBytes(), guestBytes)), caches);
       encoder.beginRound(0, true, false);
     }
     return new WireRecord.Layout(layout, spec.geometry());
+  }
+
+  /** {@return the power of two that a cache takes to hold so many bytes; at most 2^62} */
+  static long atLeast(long bytes) {
+    return bytes > 1L << 62 ? 1L << 62 : Long.highestOneBit(2 * bytes - 1);
   }
 
   private void addPages(PageBatch batch, List<WireRecord> records) {

@@ -21,6 +21,7 @@ import java.io.ByteArrayOutputStream;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 import java.util.Random;
@@ -47,11 +48,11 @@ class RelayDestinationTest {
     pool.close();
   }
 
-  private PageBatch batch(int from) {
+  private PageBatch batch(int block, RamBlockLayout layout, int from) {
     PageBatch batch =
         new PageBatch(
-            0,
-            LAYOUT.blocks().getFirst(),
+            block,
+            layout,
             Objects.requireNonNull(pool.tryAcquire()),
             pool.geometry().headroomBytes(),
             pool.geometry());
@@ -69,10 +70,12 @@ class RelayDestinationTest {
   }
 
   private byte[] stream() {
+    return written(LAYOUT, Flux.range(0, 4).map(i -> batch(0, LAYOUT.blocks().getFirst(), 16 * i)));
+  }
+
+  private static byte[] written(RamLayout layout, Flux<PageBatch> batches) {
     ByteArrayOutputStream stream = new ByteArrayOutputStream();
-    QemuStreams.write(
-            new QemuStreamSpec("pc-i440fx-7.2", QemuRamLayout.of(LAYOUT)),
-            Flux.range(0, 4).map(i -> batch(16 * i)))
+    QemuStreams.write(new QemuStreamSpec("pc-i440fx-7.2", QemuRamLayout.of(layout)), batches)
         .doOnNext(buffer -> stream.writeBytes(bytes(buffer)))
         .blockLast(PATIENCE);
     return stream.toByteArray();
@@ -155,18 +158,50 @@ class RelayDestinationTest {
   @Test
   void pagesThatArriveBeforeQemuIsConnectedToAreKept() {
     byte[] stream = stream();
-    InMemoryTransport fromQemu = InMemoryTransport.create();
     InMemoryTransport between = InMemoryTransport.create();
     InMemoryTransport toQemu = InMemoryTransport.create();
     Sinks.Empty<Void> pagesAreThere = Sinks.empty();
     Acceptor counting = new Counting(between.acceptor(), new AtomicLong(), pagesAreThere);
     Connector slow = () -> pagesAreThere.asMono().then(Mono.from(toQemu.connector().connect()));
+    assertThat(relayed(stream, between.connector(), counting, slow, toQemu.acceptor()))
+        .isEqualTo(stream);
+  }
+
+  @Test
+  void asManyBlocksPassAsAStreamMayHave() {
+    List<RamBlockLayout> blocks = new ArrayList<>();
+    for (int i = 0; i < QemuRamLayout.MAX_BLOCKS; i++) {
+      blocks.add(new RamBlockLayout("%0255d".formatted(i), 16 * PAGE, PAGE));
+    }
+    byte[] stream =
+        written(
+            new RamLayout(blocks),
+            Flux.just(0, 255, 256, 4095).map(i -> batch(i, blocks.get(i), 0)));
+    InMemoryTransport between = InMemoryTransport.create();
+    InMemoryTransport toQemu = InMemoryTransport.create();
+    assertThat(
+            relayed(
+                stream,
+                between.connector(),
+                between.acceptor(),
+                toQemu.connector(),
+                toQemu.acceptor()))
+        .isEqualTo(stream);
+  }
+
+  private static byte[] relayed(
+      byte[] stream,
+      Connector toRelay,
+      Acceptor fromRelay,
+      Connector toDestination,
+      Acceptor fromDestination) {
+    InMemoryTransport fromQemu = InMemoryTransport.create();
     // With so many workers, so much is read ahead.
     RelaySpec spec = RelaySpec.DEFAULT.withCompression(new CompressionSpec(1, 8)).withXbzrle(null);
 
-    Mono<RelayInfo> source =
-        QemuRelay.source(spec, fromQemu.acceptor(), between.connector()).last().cache();
-    Mono<RelayInfo> destination = QemuRelay.destination(spec, counting, slow).last().cache();
+    Mono<RelayInfo> source = QemuRelay.source(spec, fromQemu.acceptor(), toRelay).last().cache();
+    Mono<RelayInfo> destination =
+        QemuRelay.destination(spec, fromRelay, toDestination).last().cache();
     source.subscribe(info -> {}, e -> {});
     destination.subscribe(info -> {}, e -> {});
     // Both QEMUs close their connections when everything is said.
@@ -178,9 +213,7 @@ class RelayDestinationTest {
                     .doFinally(signal -> connection.dispose()))
         .subscribe(v -> {}, e -> {});
     ByteArrayOutputStream arrived = new ByteArrayOutputStream();
-    toQemu
-        .acceptor()
-        .accept()
+    Mono.<Connection>from(fromDestination.accept())
         .flatMapMany(
             connection ->
                 connection
@@ -192,6 +225,6 @@ class RelayDestinationTest {
 
     assertThat(destination.block(PATIENCE)).isNotNull();
     assertThat(source.block(PATIENCE)).isNotNull();
-    assertThat(arrived.toByteArray()).isEqualTo(stream);
+    return arrived.toByteArray();
   }
 }
