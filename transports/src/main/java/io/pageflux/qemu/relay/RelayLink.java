@@ -154,9 +154,16 @@ abstract class RelayLink {
    * Gives a QEMU what is sent to it. That this fails says nothing more than the other direction
    * does, which ends in order if QEMU has closed the connection after reading all of it, and in
    * error if not; and only that one knows the reason.
+   *
+   * @return completes when all has been sent, or nothing can be any more
    */
-  final void attendSending(Connection qemu, Flux<TransportBuffer> buffers) {
-    qemu.send(buffers).onErrorComplete(MigrationException.class).subscribe(v -> {}, this::end);
+  final Mono<Void> attendSending(Connection qemu, Flux<TransportBuffer> buffers) {
+    Sinks.Empty<Void> ended = Sinks.empty();
+    qemu.send(buffers)
+        .onErrorComplete(MigrationException.class)
+        .doFinally(signal -> ended.tryEmitEmpty())
+        .subscribe(v -> {}, this::end);
+    return ended.asMono();
   }
 
   /** The destination's QEMU has closed its side. */

@@ -14,11 +14,13 @@ import io.pageflux.page.PageKind;
 import io.pageflux.page.SlabPool;
 import io.pageflux.qemu.stream.QemuCommand;
 import io.pageflux.qemu.stream.QemuElement;
+import io.pageflux.qemu.stream.QemuReturnWriter;
 import io.pageflux.qemu.stream.QemuStreams;
 import io.pageflux.transport.Connection;
 import io.pageflux.transport.TransportBuffer;
 import io.pageflux.wire.WireRecord;
 import java.nio.ByteBuffer;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.UUID;
@@ -39,6 +41,9 @@ final class RelaySource extends RelayLink {
    */
   private static final int MAX_RETURN_BACKLOG_BYTES = 16 << 20;
 
+  /** How long QEMU may take to hear that the migration has failed. */
+  private static final Duration LAST_WORD = Duration.ofMillis(500);
+
   private final XbzrleCaches caches;
   private final Connection qemu;
   private final Scheduler threads;
@@ -49,6 +54,8 @@ final class RelaySource extends RelayLink {
   private final Sinks.One<WireRecord.Hello> answer = Sinks.one();
   private final Sinks.Many<TransportBuffer> toQemu = Sinks.many().unicast().onBackpressureBuffer();
   private int returnBacklogBytes; // guarded by toQemu
+  private volatile Mono<Void> toQemuSent = Mono.empty();
+  private volatile boolean mayBeTold; // QEMU reads its return path, and has its guest still
 
   // Only where QEMU's stream is read.
   private @Nullable XbzrleEncoder encoder;
@@ -85,7 +92,7 @@ final class RelaySource extends RelayLink {
   void begin() {
     attend(channel.receive().doOnNext(this::heard).then());
     attend(channel.send(script(), Function.identity()));
-    attendSending(qemu, toQemu.asFlux());
+    toQemuSent = attendSending(qemu, toQemu.asFlux());
   }
 
   private Flux<WireRecord> script() {
@@ -135,7 +142,9 @@ final class RelaySource extends RelayLink {
 
   private void note(QemuCommand command) {
     QemuDoor others = door;
-    if (command == QemuCommand.POSTCOPY_ADVISE && others != null) {
+    if (command == QemuCommand.OPEN_RETURN_PATH) {
+      mayBeTold = true;
+    } else if (command == QemuCommand.POSTCOPY_ADVISE && others != null) {
       others.postcopyAdvised();
     } else if (command == QemuCommand.PACKAGED && others != null) {
       others.handedOver();
@@ -150,6 +159,7 @@ final class RelaySource extends RelayLink {
    * deltas against; and somebody may wait for each, so that there is to be little before it.
    */
   private void goOverToPostcopy() {
+    mayBeTold = false; // the loss of a connection can be recovered from, a failure cannot
     endDeltas();
     window.keepSmall();
   }
@@ -341,7 +351,29 @@ final class RelaySource extends RelayLink {
   @Override
   Mono<Void> fail(Throwable e) {
     // At once: to QEMU this is the loss of its destination, and its guest goes on.
-    return Mono.fromRunnable(qemu::dispose).then(super.fail(e)).then(close());
+    return tellQemu().then(Mono.fromRunnable(qemu::dispose)).then(super.fail(e)).then(close());
+  }
+
+  /**
+   * Says that the migration has failed, where QEMU listens. What the destination was saying may
+   * have been cut short; then this is no message to QEMU, but nothing that it takes for success.
+   */
+  private Mono<Void> tellQemu() {
+    return Mono.defer(
+        () -> {
+          if (!mayBeTold) {
+            return Mono.<Void>empty();
+          }
+          TransportBuffer word =
+              TransportBuffer.of(QemuReturnWriter.shut(QemuReturnWriter.FAILURE));
+          try {
+            toQemu.emitNext(word, Sinks.EmitFailureHandler.busyLooping(LAST_WORD));
+            toQemu.emitComplete(Sinks.EmitFailureHandler.busyLooping(LAST_WORD));
+          } catch (RuntimeException e) {
+            return Mono.<Void>empty(); // nobody sends any more
+          }
+          return toQemuSent.timeout(LAST_WORD, Mono.empty(), timer);
+        });
   }
 
   private Mono<Void> close() {

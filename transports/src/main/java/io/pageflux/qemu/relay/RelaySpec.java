@@ -13,7 +13,8 @@ import org.jspecify.annotations.Nullable;
  *
  * <p><b>Memory bound</b> of a relay: {@link #slabs()} slabs of {@code geometry().slabBytes()}, a
  * zstd context for each worker, the window between the relays ({@link RelayWindow}) in the kernel's
- * socket buffers; and at the source, if deltas are made, a copy of every page that was sent, up to
+ * socket buffers; at the source, a read burst of each of up to 16 clients that have not yet shown
+ * whether they are QEMU; and there, if deltas are made, a copy of every page that was sent, up to
  * {@code xbzrle().cacheBytes()}, which a relay that serves several migrations keeps in between, see
  * {@link XbzrleCaches}.
  *

@@ -13,7 +13,8 @@
  *
  * <p><b>Who decides:</b> QEMU does, everything: when to stop the guest, when the migration is
  * complete. Whatever goes wrong on the way, each relay closes the connection to its QEMU, and that
- * is to QEMU what the loss of the other QEMU would be: the source goes on with its guest.
+ * is to QEMU what the loss of the other QEMU would be: the source goes on with its guest. A source
+ * that reads its return path and has not given its guest away is told of the failure first.
  *
  * <p><b>How fast the link is,</b> QEMU finds out from how fast its bytes are taken. So there must
  * be little between the two QEMUs: every byte that waits on the way is one that the source believes

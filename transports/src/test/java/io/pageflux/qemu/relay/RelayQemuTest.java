@@ -204,6 +204,37 @@ class RelayQemuTest {
     assertTheSourceGoesOn((relays, destination) -> destination.kill());
   }
 
+  /**
+   * QEMU 7.2 prints what it was told; its query-migrate says what its own writing made of the
+   * connection that it closed then.
+   */
+  @Test
+  void theSourceIsToldThatTheMigrationHasFailed() {
+    try (QemuProcess source = source();
+        QemuProcess destination = destination()) {
+      source.commands().setCapabilities(RETURN_PATH).block(PATIENCE);
+      limit(source, 3 << 20);
+      try (RelayPair relays =
+          new RelayPair(RelaySpec.DEFAULT, RelayPair.await(destination, RETURN_PATH))) {
+        source.commands().migrate(relays.uri()).block(PATIENCE);
+        awaitTransferred(source, 1 << 20);
+        relays.cut();
+        MigrateStatus end = ended(source);
+        assertThat(end.status()).isEqualTo("failed");
+        assertThat(end.info().path("error-desc").asText()).as("%s", end.info()).isNotEmpty();
+        awaitError(source, "Sibling indicated error 1");
+      }
+      assertThat(source.commands().isRunning().block(PATIENCE)).isTrue();
+    }
+  }
+
+  private static void awaitError(QemuProcess qemu, String text) {
+    Mono.fromCallable(qemu::errors)
+        .repeatWhen(read -> read.delayElements(Duration.ofMillis(5)))
+        .filter(errors -> errors.contains(text))
+        .blockFirst(PATIENCE);
+  }
+
   @Test
   void aCancelledMigrationEndsEverywhere() throws Exception {
     try (QemuProcess source = source();
