@@ -65,6 +65,11 @@ final class QemuMonitor {
     return Mono.when(first.close(), current.close());
   }
 
+  /** {@return whether a failure is a migration's, of a kind} */
+  static boolean isOfKind(Throwable failure, Kind kind) {
+    return failure instanceof MigrationException known && known.kind() == kind;
+  }
+
   /** {@return whether QEMU itself refused a command, so that it is known not to be done} */
   static boolean isRefusal(Throwable failure) {
     return failure.getCause() instanceof QmpError;
