@@ -30,6 +30,7 @@ final class QemuSource implements Guest {
   private final DeviceStateSocket socket;
   private final QemuMigrationSpec spec;
   private final boolean running;
+  private final Mono<Void> settings;
   private final @Nullable ProcessThrottle throttle;
   private volatile byte @Nullable [] state;
 
@@ -37,6 +38,7 @@ final class QemuSource implements Guest {
    * Makes one of a QEMU.
    *
    * @param running whether the guest runs; one that does not is never let run
+   * @param settings makes both QEMUs ready to move the devices; done before the guest is stopped
    * @param throttle a means to throttle it; null if there is none
    */
   QemuSource(
@@ -44,7 +46,9 @@ final class QemuSource implements Guest {
       DeviceStateSocket socket,
       QemuMigrationSpec spec,
       boolean running,
+      Mono<Void> settings,
       @Nullable ProcessThrottle throttle) {
+    this.settings = settings;
     this.throttle = throttle;
     this.qemu = qemu;
     this.socket = socket;
@@ -83,7 +87,8 @@ final class QemuSource implements Guest {
         () ->
             state != null
                 ? Mono.empty()
-                : qemu.run(QmpCommands::stop)
+                : settings
+                    .then(qemu.run(QmpCommands::stop))
                     .then(takeState())
                     .doOnNext(taken -> state = taken)
                     .then());
@@ -159,10 +164,7 @@ final class QemuSource implements Guest {
                             .migrateCancel()
                             .then(commands.awaitMigration(spec.deviceTimeout()))
                             // That it was cancelled is how it should end.
-                            .onErrorComplete(
-                                e ->
-                                    e instanceof MigrationException known
-                                        && known.kind() == Kind.GUEST))
+                            .onErrorComplete(e -> QemuMonitor.isOfKind(e, Kind.GUEST)))
                 .then());
   }
 

@@ -146,7 +146,7 @@ class QemuDestinationTest {
                     ? "[{\"capability\": \"xbzrle\", \"state\": false}]"
                     : null)) {
       QemuMonitor qemu = Objects.requireNonNull(QemuMonitor.connect(qmp.spec()).block(PATIENCE));
-      StepVerifier.create(QemuSettings.apply(qemu, Set.of(QemuSettings.IGNORE_SHARED)))
+      StepVerifier.create(QemuSettings.of(qemu, Set.of(QemuSettings.IGNORE_SHARED)))
           .expectErrorSatisfies(
               e ->
                   assertThat(e)
