@@ -12,6 +12,7 @@ import java.time.Duration;
 import org.jspecify.annotations.Nullable;
 import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
+import reactor.util.retry.Retry;
 
 /**
  * The guest in the QEMU that runs it.
@@ -145,10 +146,33 @@ final class QemuSource implements Guest {
     return Mono.defer(
         () -> {
           state = null;
-          return stopMigrating()
-              .then(finished())
-              .then(running ? qemu.run(QmpCommands::cont) : Mono.empty());
+          return persistently(
+              stopMigrating()
+                  .then(finished())
+                  .then(running ? qemu.run(QmpCommands::cont) : Mono.empty()));
         });
+  }
+
+  /**
+   * A QEMU that does not answer may only be frozen, with the order to stop its guest still before
+   * it: it is told again what it is to do after that, for as long as it may take for its devices.
+   * One whose connection was lost is told once more.
+   */
+  private Mono<Void> persistently(Mono<Void> order) {
+    return order
+        .retryWhen(
+            Retry.max(1)
+                .filter(e -> QemuMonitor.isOfKind(e, Kind.TRANSPORT))
+                .onRetryExhaustedThrow((retry, last) -> last.failure()))
+        .retryWhen(Retry.indefinitely().filter(e -> QemuMonitor.isOfKind(e, Kind.TIMEOUT)))
+        .timeout(
+            spec.deviceTimeout(),
+            Mono.error(
+                () ->
+                    MigrationException.of(
+                        Kind.TIMEOUT,
+                        "%s does not answer, and may stop its guest when it does"
+                            .formatted(qemu.name()))));
   }
 
   /** Stops QEMU's own migration, if the pause was given up within it. */
