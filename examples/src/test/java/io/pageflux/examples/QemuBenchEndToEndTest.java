@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.pageflux.examples.cli.ExitCode;
+import io.pageflux.qemu.testing.LinuxGuest;
 import io.pageflux.qemu.testing.RequiresLinuxGuest;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -18,7 +19,7 @@ import org.junit.jupiter.api.io.TempDir;
 @RequiresLinuxGuest
 class QemuBenchEndToEndTest {
 
-  private static final String GUEST = "--guest=" + System.getenv(RequiresLinuxGuest.DIRECTORY);
+  private static final String GUEST = "--guest=" + LinuxGuest.directory();
 
   @TempDir private Path directory;
 

@@ -6,12 +6,16 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.pageflux.qemu.testing.BootSector;
 import io.pageflux.qemu.testing.QemuProcess;
+import io.pageflux.qemu.testing.QmpProxy;
 import io.pageflux.qemu.testing.RequiresQemu;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
+import java.util.concurrent.atomic.AtomicReference;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -37,12 +41,17 @@ class QemuMigrateEndToEndTest {
 
   private static Cli migrate(QemuProcess source, QemuProcess destination, String... more)
       throws IOException {
+    return migrate(source, destination.qmpAddress(), more);
+  }
+
+  private static Cli migrate(QemuProcess source, String destination, String... more)
+      throws IOException {
     List<String> arguments =
         new ArrayList<>(
             List.of(
                 "qemu-migrate",
                 "--source-qmp=" + source.qmpAddress(),
-                "--destination-qmp=" + destination.qmpAddress()));
+                "--destination-qmp=" + destination));
     arguments.addAll(List.of(more));
     return Cli.start(arguments.toArray(String[]::new));
   }
@@ -89,6 +98,116 @@ class QemuMigrateEndToEndTest {
         assertThat(command.result().exitCode()).isZero();
         requireGoesOn(destination);
       }
+    }
+  }
+
+  private static Cli.Result qmp(QemuProcess qemu, String... command) throws Exception {
+    List<String> arguments = new ArrayList<>(List.of("qmp", qemu.qmpAddress()));
+    arguments.addAll(List.of(command));
+    return Cli.run(arguments.toArray(String[]::new));
+  }
+
+  private static @Nullable String status(QemuProcess qemu) {
+    qemu.reconnectQmp();
+    String status = qemu.commands().queryStatus().block();
+    qemu.releaseQmp();
+    return status;
+  }
+
+  private static void requireDefaultSettings(QemuProcess qemu) {
+    qemu.reconnectQmp();
+    assertThat(qemu.commands().queryCapabilities().block())
+        .containsEntry("x-ignore-shared", false)
+        .containsEntry("events", false);
+    JsonNode parameters =
+        Objects.requireNonNull(qemu.qmp().execute("query-migrate-parameters").block());
+    assertThat(parameters.path("max-bandwidth").asLong()).isEqualTo(128 << 20);
+    qemu.releaseQmp();
+  }
+
+  @Test
+  void killedInTheCopyItLeavesEverythingAsItWasAndASecondAttemptSucceeds() throws Exception {
+    try (QemuProcess source = startSource();
+        QemuProcess destination = start("destination", "-incoming", "defer")) {
+      try (Cli command =
+          migrate(source, destination, "--downtime-limit=0ms", "--max-rounds=1000000")) {
+        awaitMemory(folder.resolve("destination"));
+        command.signal("KILL");
+        assertThat(command.result().exitCode()).isEqualTo(128 + 9);
+      }
+      requireGoesOn(source);
+      requireDefaultSettings(source);
+      try (Cli command = migrate(source, destination)) {
+        assertThat(command.result().exitCode()).isZero();
+        requireGoesOn(destination);
+      }
+    }
+  }
+
+  /** What is to be done then is what its help and the README say. */
+  @Test
+  void killedInTheHandOverTheGuestIsLetGoOnByHand() throws Exception {
+    try (QemuProcess source = startSource()) {
+      try (QemuProcess destination = start("destination", "-incoming", "defer")) {
+        killAt(source, destination, "migrate-incoming");
+        assertThat(status(source)).isEqualTo("postmigrate");
+        assertThat(qmp(destination, "query-status").stdout()).contains("\"running\" : false");
+        assertThat(qmp(destination, "quit").exitCode()).isZero();
+        assertThat(qmp(source, "cont").exitCode()).isZero();
+        requireGoesOn(source);
+      }
+      Files.delete(folder.resolve("destination"));
+      try (QemuProcess destination = start("destination", "-incoming", "defer")) {
+        killAt(source, destination, "cont");
+        assertThat(status(source)).isEqualTo("postmigrate");
+        requireGoesOn(destination);
+      }
+    }
+  }
+
+  /** Has the command killed when a QEMU has just answered it something. */
+  private static void killAt(QemuProcess source, QemuProcess destination, String order)
+      throws Exception {
+    AtomicReference<Cli> started = new AtomicReference<>();
+    try (QmpProxy proxy =
+            new QmpProxy(
+                destination,
+                (at, name) -> {
+                  if (at == QmpProxy.At.ANSWER && name.equals(order)) {
+                    kill(started.get());
+                  }
+                });
+        Cli command = migrate(source, proxy.address())) {
+      started.set(command);
+      assertThat(command.result().exitCode()).isEqualTo(128 + 9);
+    }
+  }
+
+  private static void kill(Cli command) {
+    try {
+      command.signal("KILL");
+      command.result();
+    } catch (Exception e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  @Test
+  void aMigrationIsControlledWhileItRuns() throws Exception {
+    Path socket = folder.resolve("ctl");
+    try (QemuProcess source = startSource();
+        QemuProcess destination = start("destination", "-incoming", "defer");
+        Cli command =
+            migrate(source, destination, "--max-bandwidth=100k", "--control=unix:" + socket)) {
+      String ctl = socket.toString();
+      while (!Files.exists(socket) || !Cli.run("ctl", ctl, "query").stdout().contains("active")) {
+        assertThat(ProcessHandle.of(command.pid())).isPresent();
+      }
+      Cli.Result set = Cli.run("ctl", ctl, "set", "max-bandwidth=0");
+      assertThat(set.exitCode()).as("%s", set).isZero();
+      Cli.Result result = command.result();
+      assertThat(result.exitCode()).as("%s", result).isZero();
+      requireGoesOn(destination);
     }
   }
 

@@ -2,6 +2,8 @@ package io.pageflux.examples.control;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.pageflux.examples.cli.CliException;
+import io.pageflux.examples.cli.Endpoint;
+import io.pageflux.examples.cli.ExitCode;
 import io.pageflux.examples.cli.Failures;
 import io.pageflux.migration.MigrationEvent;
 import io.pageflux.migration.OutgoingControl;
@@ -65,6 +67,19 @@ public final class ControlServer implements AutoCloseable {
             .accept()
             .repeat()
             .subscribe(this::accepted, e -> {}); // which is that the acceptor was closed
+  }
+
+  /**
+   * {@return the path that {@code --control} names; null if it is not given}
+   *
+   * @throws CliException if it is no Unix domain socket
+   */
+  public static @Nullable Path requirePath(@Nullable Endpoint control) {
+    if (control != null && !(control instanceof Endpoint.Unix)) {
+      throw new CliException(
+          "--control is unix:PATH: only who may use that file is to have control", ExitCode.USAGE);
+    }
+    return control instanceof Endpoint.Unix unix ? unix.path() : null;
   }
 
   /**

@@ -223,10 +223,7 @@ public final class SendCommand implements Callable<Integer> {
       throw new CliException(
           "--reconnect must be 0 or more, but it was " + reconnect, ExitCode.USAGE);
     }
-    if (control != null && !(control instanceof Endpoint.Unix)) {
-      throw new CliException(
-          "--control is unix:PATH: only who may use that file is to have control", ExitCode.USAGE);
-    }
+    ControlServer.requirePath(control);
     if (onThrottle != null && throttlePid != null) {
       throw new CliException(
           "--on-throttle and --throttle-pid are two ways to throttle: give one of them",
@@ -245,7 +242,7 @@ public final class SendCommand implements Callable<Integer> {
   }
 
   private int send(MigrationView view, CommandGuest guest) throws IOException {
-    Path socket = control instanceof Endpoint.Unix unix ? unix.path() : null;
+    Path socket = ControlServer.requirePath(control);
     try (GuestMemory memory = GuestMemory.builder().file("ram", file).build();
         ControlServer server = ControlServer.listen(socket, controller)) {
       Mono<Void> stop = console.interruption().requests();

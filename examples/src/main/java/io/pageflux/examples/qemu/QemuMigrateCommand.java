@@ -7,13 +7,16 @@ import io.pageflux.examples.cli.ByteSize;
 import io.pageflux.examples.cli.CliException;
 import io.pageflux.examples.cli.Console;
 import io.pageflux.examples.cli.ConvergenceOptions;
+import io.pageflux.examples.cli.Endpoint;
 import io.pageflux.examples.cli.ExitCode;
 import io.pageflux.examples.cli.Failures;
 import io.pageflux.examples.cli.LimitAction;
+import io.pageflux.examples.control.ControlServer;
 import io.pageflux.examples.image.MigrationView;
 import io.pageflux.examples.image.SendCommand;
 import io.pageflux.migration.CompressionSpec;
 import io.pageflux.migration.MigrationStatus;
+import io.pageflux.migration.OutgoingControl;
 import io.pageflux.migration.OutgoingSpec;
 import io.pageflux.qemu.migrate.QemuMigration;
 import io.pageflux.qemu.migrate.QemuMigrationSpec;
@@ -43,13 +46,19 @@ import reactor.core.publisher.Mono;
       "The memory is copied from file to file while the guest runs. When the rest is short enough the"
           + " guest is stopped, QEMU itself moves its devices, and the guest goes on at the"
           + " destination. If anything fails before that, it goes on at the source. Afterwards the"
-          + " source QEMU is in the state 'postmigrate', and is to be quit."
+          + " source QEMU is in the state 'postmigrate', and is to be quit.",
+      "If this command itself is killed while the memory is copied, the guest just goes on at the"
+          + " source. If it is killed after it has stopped the guest, 'pageflux qmp ADDR query-status'"
+          + " says whether the guest runs at the destination; if it does not, 'pageflux qmp ADDR quit'"
+          + " ends the destination, and then 'pageflux qmp ADDR cont' lets the guest go on at the"
+          + " source."
     })
 public final class QemuMigrateCommand implements Callable<Integer> {
 
   private static final Duration QMP_PATIENCE = Duration.ofSeconds(10);
 
   private final Console console;
+  private final OutgoingControl controller = new OutgoingControl();
 
   @Option(
       names = "--source-qmp",
@@ -168,6 +177,12 @@ public final class QemuMigrateCommand implements Callable<Integer> {
       description = "Write a report like QEMU's query-migrate; - is standard output.")
   private @Nullable String json;
 
+  @Option(
+      names = "--control",
+      paramLabel = "unix:PATH",
+      description = "Listen there for 'pageflux ctl' while the memory is copied.")
+  private @Nullable Endpoint control;
+
   /** Made with what it talks to. */
   public QemuMigrateCommand(Console console) {
     this.console = console;
@@ -176,9 +191,15 @@ public final class QemuMigrateCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     convergence.requireSense();
+    Path socket = ControlServer.requirePath(control);
     MigrationView view = new MigrationView(console, json);
-    try {
-      view.follow(QemuMigration.of(spec()).events(console.interruption().requests()));
+    try (ControlServer server = ControlServer.listen(socket, controller)) {
+      QemuMigration migration = QemuMigration.of(spec());
+      Mono<Void> stop = console.interruption().requests();
+      view.follow(
+          server == null
+              ? migration.events(stop)
+              : server.tell(migration.events(stop, controller)));
       view.people()
           .println(
               "the guest runs at %s; QEMU at %s is left in the state postmigrate"
@@ -218,11 +239,16 @@ public final class QemuMigrateCommand implements Callable<Integer> {
 
   /** Adds to a failure what it means for the guest: the source's QEMU knows. */
   private CliException explain(RuntimeException failure, MigrationStatus reached) {
-    boolean interrupted =
-        console.interruption().requested()
-            && Failures.unwrap(failure) instanceof MigrationException e
+    boolean cancelled =
+        Failures.unwrap(failure) instanceof MigrationException e
             && e.kind() == MigrationException.Kind.CANCELLED;
-    String message = interrupted ? "interrupted" : Failures.describe(failure);
+    boolean interrupted = cancelled && console.interruption().requested();
+    String message =
+        interrupted
+            ? "interrupted"
+            : cancelled && controller.isCancelled()
+                ? "cancelled by 'pageflux ctl'"
+                : Failures.describe(failure);
     if (reached == MigrationStatus.SETUP || reached == MigrationStatus.ACTIVE || runsAtSource()) {
       return new CliException(
           reached == MigrationStatus.SETUP && !interrupted
@@ -231,7 +257,10 @@ public final class QemuMigrateCommand implements Callable<Integer> {
           interrupted ? ExitCode.INTERRUPTED : ExitCode.FAILED);
     }
     return new CliException(
-        message + " (the guest is paused at the source: it may run at the destination)",
+        ("%s (the guest is paused at the source: it may run at the destination; 'pageflux qmp %s"
+                + " query-status' says whether it does; if not, 'pageflux qmp %s quit', and then"
+                + " 'pageflux qmp %s cont')")
+            .formatted(message, destination, destination, source),
         ExitCode.UNDECIDED);
   }
 

@@ -57,6 +57,8 @@ final class QemuDestination implements Guest {
                             .then(socket.write(state).onErrorComplete(IOException.class))
                             .then(commands.awaitMigration(spec.deviceTimeout()))
                             .then(commands.isRunning())))
+        // From the beginning on: a QEMU that is frozen does not read what is written to it.
+        .timeout(spec.deviceTimeout(), Mono.error(this::tookTooLong))
         .onErrorMap(this::asRefusal)
         .flatMap(
             runs ->
@@ -70,9 +72,16 @@ final class QemuDestination implements Guest {
                     : Mono.empty());
   }
 
+  private MigrationException tookTooLong() {
+    return MigrationException.of(
+        Kind.TIMEOUT,
+        "%s did not take the devices' state within %.1f s"
+            .formatted(qemu.name(), spec.deviceTimeout().toMillis() / 1000.0));
+  }
+
   private Throwable asRefusal(Throwable e) {
     // QEMU ends when it cannot load, and says why on its standard error only.
-    return e instanceof MigrationException known && known.kind() == Kind.TRANSPORT
+    return QemuMonitor.isOfKind(e, Kind.TRANSPORT)
         ? MigrationException.of(
             Kind.GUEST,
             ("%s ended while it loaded the devices' state: see what it has written to its standard"
@@ -103,7 +112,7 @@ final class QemuDestination implements Guest {
         .retry(1)
         .onErrorResume(
             e -> {
-              if (e instanceof MigrationException known && known.kind() == Kind.TRANSPORT) {
+              if (QemuMonitor.isOfKind(e, Kind.TRANSPORT)) {
                 return Mono.just(false);
               }
               undecided.run();

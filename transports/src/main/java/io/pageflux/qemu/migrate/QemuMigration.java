@@ -32,7 +32,15 @@ import reactor.core.publisher.Sinks;
  *
  * <p><b>Errors:</b> a {@link MigrationException}. Unless its message says that the guest was handed
  * over, the guest goes on at the source as it did before, and the destination does not run it; a
- * QEMU that had begun to take devices is of no use for another attempt.
+ * QEMU that had begun to take devices is of no use for another attempt. If the source's QEMU itself
+ * does not answer for {@link QemuMigrationSpec#deviceTimeout()}, the message says that the guest
+ * stays paused: it is to be told {@code cont} when it does.
+ *
+ * <p><b>If this process is killed</b> while the memory is copied, the guest goes on at the source,
+ * and no setting of a QEMU has been changed yet. After the guest was stopped, nobody lets it go on:
+ * whether it runs at the destination, that QEMU says; if it does not, that QEMU is to be ended, and
+ * then the source to be told {@code cont}. No process of ours watches over this one as {@link
+ * io.pageflux.migration.ProcessThrottle} has one do, for none could know which it is.
  */
 public final class QemuMigration {
 

@@ -19,7 +19,8 @@ import org.jspecify.annotations.Nullable;
  * @param socketDirectory where sockets for the device state are made, which both QEMUs must reach;
  *     null for a new directory in the system's temporary one
  * @param maxDeviceStateBytes the longest device state that is carried; held on the heap twice
- * @param deviceTimeout how long QEMU may take to give, or to take, its device state
+ * @param deviceTimeout how long QEMU may take to give, or to take, its device state, and to let the
+ *     guest go on after a failure
  * @param tuning changes what the migration of the memory is built from: limits, compression,
  *     tracking. It is given a spec without compression and deltas, for the memory is copied within
  *     this process, with its memory, guest and connector, which are not to be changed

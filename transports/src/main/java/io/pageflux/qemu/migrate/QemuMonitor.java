@@ -61,8 +61,14 @@ final class QemuMonitor {
                             + " has ended, or closed its QMP connection; its own log may say why")));
   }
 
+  /** Closes the connection that there is by then. */
   Mono<Void> close() {
-    return Mono.when(first.close(), current.close());
+    return Mono.defer(() -> Mono.when(first.close(), current.close()));
+  }
+
+  /** {@return whether a failure is a migration's, of a kind} */
+  static boolean isOfKind(Throwable failure, Kind kind) {
+    return failure instanceof MigrationException known && known.kind() == kind;
   }
 
   /** {@return whether QEMU itself refused a command, so that it is known not to be done} */

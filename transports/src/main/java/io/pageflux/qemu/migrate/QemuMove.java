@@ -71,17 +71,17 @@ final class QemuMove {
             running ->
                 map(from, to)
                     .then(
-                        QemuSettings.apply(
+                        QemuSettings.of(
                             from, Set.of(QemuSettings.EVENTS, QemuSettings.IGNORE_SHARED)))
-                    .doOnNext(before -> sourceSettings = before)
+                    .doOnNext(looked -> sourceSettings = looked)
                     .then(
-                        QemuSettings.apply(
+                        QemuSettings.of(
                             to,
                             Set.of(
                                 QemuSettings.EVENTS,
                                 QemuSettings.IGNORE_SHARED,
                                 QemuSettings.LATE_BLOCK_ACTIVATE)))
-                    .doOnNext(before -> destinationSettings = before)
+                    .doOnNext(looked -> destinationSettings = looked)
                     .then(Mono.defer(() -> QemuThrottle.of(from, sourceRam)))
                     .doOnNext(found -> throttle = found)
                     .thenMany(Flux.defer(() -> move(from, to, running))));
@@ -113,7 +113,8 @@ final class QemuMove {
     DeviceStateSocket devices = made(socket);
     InMemoryTransport memory = InMemoryTransport.create();
     transport = memory;
-    QemuSource sourceGuest = new QemuSource(from, devices, spec, running, throttle);
+    Mono<Void> settings = made(destinationSettings).apply().then(made(sourceSettings).apply());
+    QemuSource sourceGuest = new QemuSource(from, devices, spec, running, settings, throttle);
     QemuDestination destinationGuest =
         new QemuDestination(to, devices, spec, running, this::breakLine);
     IncomingSpec incoming =

@@ -8,8 +8,9 @@ import java.util.Set;
 import reactor.core.publisher.Mono;
 
 /**
- * The settings of a QEMU's own migration, which is for the devices only: made so for the time of
- * ours, and put back.
+ * The settings of a QEMU's own migration, which is for the devices only: changed when those are to
+ * be moved and not before, so that nothing has to be put back if this process is killed while the
+ * memory is copied.
  */
 final class QemuSettings {
 
@@ -26,22 +27,25 @@ final class QemuSettings {
   private static final long BANDWIDTH = 1L << 40;
 
   private final QemuMonitor qemu;
-  private final Map<String, Boolean> capabilities;
+  private final Map<String, Boolean> before;
+  private final Map<String, Boolean> after;
   private final long bandwidth;
+  private volatile boolean changed;
 
-  private QemuSettings(QemuMonitor qemu, Map<String, Boolean> capabilities, long bandwidth) {
+  private QemuSettings(
+      QemuMonitor qemu, Map<String, Boolean> before, Map<String, Boolean> after, long bandwidth) {
     this.qemu = qemu;
-    this.capabilities = capabilities;
+    this.before = before;
+    this.after = after;
     this.bandwidth = bandwidth;
   }
 
   /**
-   * Switches the capabilities on that are wanted, and off what is not: several connections, or
-   * post-copy, would not be a stream that can be carried.
-   *
-   * @return what it was before
+   * {@return what is to be changed, and is not yet} The capabilities that are wanted will be on,
+   * and off what is not: several connections, or post-copy, would not be a stream that can be
+   * carried.
    */
-  static Mono<QemuSettings> apply(QemuMonitor qemu, Set<String> wanted) {
+  static Mono<QemuSettings> of(QemuMonitor qemu, Set<String> wanted) {
     return qemu.run(commands -> commands.queryCapabilities())
         .flatMap(
             now -> {
@@ -65,25 +69,32 @@ final class QemuSettings {
                   });
               return qemu.client()
                   .flatMap(client -> client.execute("query-migrate-parameters"))
-                  .map(p -> new QemuSettings(qemu, before, p.path("max-bandwidth").asLong()))
-                  .flatMap(
-                      settings ->
-                          set(qemu, after).then(bandwidth(qemu, BANDWIDTH)).thenReturn(settings));
+                  .map(
+                      p -> new QemuSettings(qemu, before, after, p.path("max-bandwidth").asLong()));
             });
   }
 
-  private static Mono<Void> set(QemuMonitor qemu, Map<String, Boolean> capabilities) {
+  /** Changes them. */
+  Mono<Void> apply() {
+    return Mono.defer(
+        () -> {
+          changed = true;
+          return set(after).then(bandwidth(BANDWIDTH));
+        });
+  }
+
+  private Mono<Void> set(Map<String, Boolean> capabilities) {
     return capabilities.isEmpty()
         ? Mono.empty()
         : qemu.run(commands -> commands.setCapabilities(capabilities));
   }
 
-  private static Mono<Void> bandwidth(QemuMonitor qemu, long bytesPerSecond) {
+  private Mono<Void> bandwidth(long bytesPerSecond) {
     return qemu.run(commands -> commands.setParameters(Map.of("max-bandwidth", bytesPerSecond)));
   }
 
-  /** Puts back what was before. */
+  /** Puts back what was before, if it was changed. */
   Mono<Void> restore() {
-    return set(qemu, capabilities).then(bandwidth(qemu, bandwidth));
+    return Mono.defer(() -> changed ? set(before).then(bandwidth(bandwidth)) : Mono.empty());
   }
 }

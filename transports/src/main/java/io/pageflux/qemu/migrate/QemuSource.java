@@ -12,6 +12,7 @@ import java.time.Duration;
 import org.jspecify.annotations.Nullable;
 import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
+import reactor.util.retry.Retry;
 
 /**
  * The guest in the QEMU that runs it.
@@ -30,6 +31,7 @@ final class QemuSource implements Guest {
   private final DeviceStateSocket socket;
   private final QemuMigrationSpec spec;
   private final boolean running;
+  private final Mono<Void> settings;
   private final @Nullable ProcessThrottle throttle;
   private volatile byte @Nullable [] state;
 
@@ -37,6 +39,7 @@ final class QemuSource implements Guest {
    * Makes one of a QEMU.
    *
    * @param running whether the guest runs; one that does not is never let run
+   * @param settings makes both QEMUs ready to move the devices; done before the guest is stopped
    * @param throttle a means to throttle it; null if there is none
    */
   QemuSource(
@@ -44,7 +47,9 @@ final class QemuSource implements Guest {
       DeviceStateSocket socket,
       QemuMigrationSpec spec,
       boolean running,
+      Mono<Void> settings,
       @Nullable ProcessThrottle throttle) {
+    this.settings = settings;
     this.throttle = throttle;
     this.qemu = qemu;
     this.socket = socket;
@@ -83,7 +88,8 @@ final class QemuSource implements Guest {
         () ->
             state != null
                 ? Mono.empty()
-                : qemu.run(QmpCommands::stop)
+                : settings
+                    .then(qemu.run(QmpCommands::stop))
                     .then(takeState())
                     .doOnNext(taken -> state = taken)
                     .then());
@@ -140,10 +146,33 @@ final class QemuSource implements Guest {
     return Mono.defer(
         () -> {
           state = null;
-          return stopMigrating()
-              .then(finished())
-              .then(running ? qemu.run(QmpCommands::cont) : Mono.empty());
+          return persistently(
+              stopMigrating()
+                  .then(finished())
+                  .then(running ? qemu.run(QmpCommands::cont) : Mono.empty()));
         });
+  }
+
+  /**
+   * A QEMU that does not answer may only be frozen, with the order to stop its guest still before
+   * it: it is told again what it is to do after that, for as long as it may take for its devices.
+   * One whose connection was lost is told once more.
+   */
+  private Mono<Void> persistently(Mono<Void> order) {
+    return order
+        .retryWhen(
+            Retry.max(1)
+                .filter(e -> QemuMonitor.isOfKind(e, Kind.TRANSPORT))
+                .onRetryExhaustedThrow((retry, last) -> last.failure()))
+        .retryWhen(Retry.indefinitely().filter(e -> QemuMonitor.isOfKind(e, Kind.TIMEOUT)))
+        .timeout(
+            spec.deviceTimeout(),
+            Mono.error(
+                () ->
+                    MigrationException.of(
+                        Kind.TIMEOUT,
+                        "%s does not answer, and may stop its guest when it does"
+                            .formatted(qemu.name()))));
   }
 
   /** Stops QEMU's own migration, if the pause was given up within it. */
@@ -159,10 +188,7 @@ final class QemuSource implements Guest {
                             .migrateCancel()
                             .then(commands.awaitMigration(spec.deviceTimeout()))
                             // That it was cancelled is how it should end.
-                            .onErrorComplete(
-                                e ->
-                                    e instanceof MigrationException known
-                                        && known.kind() == Kind.GUEST))
+                            .onErrorComplete(e -> QemuMonitor.isOfKind(e, Kind.GUEST)))
                 .then());
   }
 

@@ -14,7 +14,6 @@ import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.Function;
@@ -61,7 +60,7 @@ final class FakeQmp implements AutoCloseable {
   }
 
   QmpSpec spec() {
-    return QmpSpec.of("unix:" + directory.resolve("qmp")).withTimeout(Duration.ofMillis(500));
+    return QmpSpec.of("unix:" + directory.resolve("qmp"));
   }
 
   /** {@return the commands, in order} */

@@ -23,8 +23,8 @@ class LinuxGuestMigrationTest {
 
   private static final Duration PATIENCE = Duration.ofMinutes(2);
 
-  /** More of them: {@code -Dpageflux.linux.moves=10}. */
-  private static final int MOVES = Integer.getInteger("pageflux.linux.moves", 2);
+  /** How often it moves; another number by {@code -Dpageflux.linux.moves=N}. */
+  private static final int MOVES = Integer.getInteger("pageflux.linux.moves", 10);
 
   @TempDir private Path directory;
 

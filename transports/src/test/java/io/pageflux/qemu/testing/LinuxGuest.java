@@ -80,9 +80,18 @@ public final class LinuxGuest implements AutoCloseable {
     }
   }
 
+  /**
+   * {@return the directory of the guest's two files} Where {@code .ci/linux-guest} makes them
+   * unless {@link RequiresLinuxGuest#DIRECTORY} names another one.
+   */
+  public static Path directory() {
+    String named = System.getenv(RequiresLinuxGuest.DIRECTORY);
+    return named == null || named.isEmpty() ? Path.of("/tmp/pageflux-linux-guest") : Path.of(named);
+  }
+
   /** The options of QEMU that make the guest, but for its serial ports. */
   public static List<String> machine(Settings settings) {
-    Path guest = Path.of(System.getenv(RequiresLinuxGuest.DIRECTORY));
+    Path guest = directory();
     return List.of(
         "-m",
         Integer.toString(settings.memoryMib()),

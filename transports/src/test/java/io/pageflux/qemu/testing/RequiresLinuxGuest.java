@@ -14,8 +14,8 @@ import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.api.extension.ExtensionContext;
 
 /**
- * A test that needs QEMU, and the Linux guest that {@code .ci/linux-guest} makes in the directory
- * that the environment variable {@value #DIRECTORY} names.
+ * A test that needs QEMU, and the Linux guest that {@code .ci/linux-guest} makes, in the directory
+ * that it makes it in or that the environment variable {@value #DIRECTORY} names.
  *
  * <p>Without them the test is skipped with a message, but fails if {@code PAGEFLUX_REQUIRE_QEMU} is
  * 1.
@@ -25,7 +25,7 @@ import org.junit.jupiter.api.extension.ExtensionContext;
 @ExtendWith(RequiresLinuxGuest.Condition.class)
 public @interface RequiresLinuxGuest {
 
-  /** The environment variable that names the directory of vmlinuz and initrd. */
+  /** The environment variable that names another directory of vmlinuz and initrd. */
   String DIRECTORY = "PAGEFLUX_LINUX_GUEST";
 
   /** Looks for the guest's two files. */
@@ -33,13 +33,13 @@ public @interface RequiresLinuxGuest {
 
     @Override
     public ConditionEvaluationResult evaluateExecutionCondition(ExtensionContext context) {
-      String directory = System.getenv(DIRECTORY);
+      Path directory = LinuxGuest.directory();
       String message;
-      if (directory == null) {
-        message = "no Linux guest: .ci/linux-guest makes it, and " + DIRECTORY + " is to name it";
-      } else if (!Files.isReadable(Path.of(directory, "vmlinuz"))
-          || !Files.isReadable(Path.of(directory, "initrd"))) {
-        message = DIRECTORY + " names " + directory + ", which lacks vmlinuz or initrd";
+      if (!Files.isReadable(directory.resolve("vmlinuz"))
+          || !Files.isReadable(directory.resolve("initrd"))) {
+        message =
+            "no Linux guest: %s lacks vmlinuz or initrd; make them with: .ci/linux-guest %s"
+                .formatted(directory, directory);
       } else if (!isOnPath("qemu-system-x86_64")) {
         message = "qemu-system-x86_64 is not installed";
       } else {
