@@ -13,10 +13,10 @@ import java.time.Duration;
  * destination acknowledged bytes; or, if that is longer, in pages at the rate at which rounds got
  * done with pages, for where most pages shrink to nothing it is not the wire that takes the time.
  * To this comes what a switch-over costs however little there is to send: the last collection of
- * dirty pages, and three times the shortest time that the destination took to answer anything (last
- * round, hand-over, start). What it answers at the end of a round comes after all that was still on
- * its way then, which is counted among the bytes already: so the answers before the first round are
- * the better ones.
+ * dirty pages, three times the shortest time that the destination took to answer anything (last
+ * round, hand-over, start), and the {@link SwitchOverCost}. What it answers at the end of a round
+ * comes after all that was still on its way then, which is counted among the bytes already: so the
+ * answers before the first round are the better ones.
  *
  * <p>Times are nanoseconds of any clock that goes forward. Not thread-safe.
  */
@@ -51,6 +51,7 @@ public final class ConvergenceMeter {
       long settledPages, long acknowledgedBytes, long contentPages, long sentBytes) {}
 
   private final PageCost cost;
+  private final SwitchOverCost switchOver;
   private final StallDetector stall = new StallDetector();
   private final RateMeter dirtying = new RateMeter();
   private final RateMeter settling = new RateMeter();
@@ -85,9 +86,11 @@ public final class ConvergenceMeter {
    * Makes a meter.
    *
    * @param pageSizeBytes what a page is taken to need on the wire before anything is known
+   * @param switchOver what a switch-over costs; may learn meanwhile
    */
-  public ConvergenceMeter(int pageSizeBytes) {
+  public ConvergenceMeter(int pageSizeBytes, SwitchOverCost switchOver) {
     this.cost = new PageCost(pageSizeBytes);
+    this.switchOver = switchOver;
   }
 
   /** The first round begins. */
@@ -101,6 +104,11 @@ public final class ConvergenceMeter {
   /** The destination has answered something, before the first round. */
   public void answered(long nanos) {
     answerNanos = Math.min(answerNanos, Math.max(0, nanos));
+  }
+
+  /** {@return the shortest time that an answer took; 0 before the first one} */
+  public Duration answerTime() {
+    return answerNanos == Long.MAX_VALUE ? Duration.ZERO : Duration.ofNanos(answerNanos);
   }
 
   /** What {@linkplain #began has begun} goes on with something that began earlier. */
@@ -250,7 +258,7 @@ public final class ConvergenceMeter {
     long settled = last.settledPages() - roundBegin.settledPages();
     long remaining = dirtyPages + (inRound ? Math.max(0, roundPages - settled) : 0);
     Duration fixed =
-        Duration.ofNanos(collectNanos + (answerNanos == Long.MAX_VALUE ? 0 : 3 * answerNanos));
+        switchOver.expected().plusNanos(collectNanos).plus(answerTime().multipliedBy(3));
     return new ConvergenceFigures(
         rounds,
         !inRound,

@@ -75,7 +75,8 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
     this.clock = clock;
     this.controller = controller;
     this.thread = thread;
-    this.meter = new ConvergenceMeter(spec.memory().layout().largestPageSizeBytes());
+    this.meter =
+        new ConvergenceMeter(spec.memory().layout().largestPageSizeBytes(), spec.switchOverCost());
     this.control = new ConvergenceControl(spec.policy(), spec.limits());
     this.throttle = new GuestThrottle(spec.guest(), timer, spec.peerTimeout(), this);
   }
@@ -112,6 +113,11 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
   /** The destination has answered something. Before the first round. */
   void answered(long nanos) {
     meter.answered(nanos);
+  }
+
+  /** {@return how long the destination takes to answer at the least; on the scanning thread} */
+  long shortestAnswerNanos() {
+    return meter.answerTime().toNanos();
   }
 
   /** The destination has pages of an older copy. */

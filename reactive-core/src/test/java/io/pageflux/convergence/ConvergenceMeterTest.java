@@ -12,7 +12,8 @@ class ConvergenceMeterTest {
   private static final long MILLI = 1_000_000;
   private static final Throttle NONE = new Throttle(0, false);
 
-  private final ConvergenceMeter meter = new ConvergenceMeter(4096);
+  private final SwitchOverCost switchOver = SwitchOverCost.of(Duration.ZERO);
+  private final ConvergenceMeter meter = new ConvergenceMeter(4096, switchOver);
 
   private ConvergenceFigures figures(long nowMillis) {
     return meter.figures(Duration.ofMillis(300), NONE, nowMillis * MILLI);
@@ -36,6 +37,17 @@ class ConvergenceMeterTest {
     assertThat(figures.downtime().fixed()).hasMillis(4 + 3 * 10);
     assertThat(figures.sendingTime().toMillis()).isBetween(98L, 101L);
     assertThat(figures.roundEnded()).isTrue();
+  }
+
+  @Test
+  void whatASwitchOverCostsIsInTheDowntimeAsSoonAsItIsLearned() {
+    firstRound();
+    meter.collected(100, 100, 4 * MILLI, 1000 * MILLI);
+    Duration before = figures(1000).downtime().expected();
+    switchOver.learn(SwitchOverCost.Part.PAUSE, Duration.ofMillis(150));
+    ConvergenceFigures.Downtime after = figures(1000).downtime();
+    assertThat(after.fixed()).hasMillis(4 + 3 * 10 + 150);
+    assertThat(after.expected().minus(before)).hasMillis(150);
   }
 
   @Test

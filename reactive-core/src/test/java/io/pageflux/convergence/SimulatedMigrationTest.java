@@ -52,6 +52,33 @@ class SimulatedMigrationTest {
     }
   }
 
+  private static Simulation.Result slowToPause(SwitchOverCost known) {
+    return Simulation.ofMebibytes(512)
+        .writing(t -> 40 * MB)
+        .link(t -> 100 * MB)
+        .pausing(Duration.ofMillis(150), known)
+        .run(LimitPolicy::new, LIMITS);
+  }
+
+  @Test
+  void howLongAGuestTakesToBePausedIsLearnedOnce() {
+    SwitchOverCost cost = SwitchOverCost.unknown();
+    Simulation.Result first = slowToPause(cost);
+    assertThat(first.downtime().minus(first.expectedDowntime()))
+        .as("nobody can know: %s", first)
+        .isGreaterThan(Duration.ofMillis(120));
+    Simulation.Result second = slowToPause(cost);
+    assertEstimated(second);
+    assertThat(second.downtime()).isLessThan(Duration.ofMillis(300 + 20));
+  }
+
+  @Test
+  void whoKnowsHowLongAGuestTakesToBePausedMaySayItBeforeTheFirstTime() {
+    Simulation.Result told = slowToPause(SwitchOverCost.of(Duration.ofMillis(150)));
+    assertEstimated(told);
+    assertThat(told.downtime()).isLessThan(Duration.ofMillis(300 + 20));
+  }
+
   private static List<ConvergencePolicy.Maker> all() {
     return List.of(
         LimitPolicy::new,

@@ -3,6 +3,7 @@ package io.pageflux.convergence;
 import io.pageflux.convergence.ConvergenceControl.Action;
 import io.pageflux.convergence.ConvergenceMeter.Counters;
 import io.pageflux.convergence.ConvergenceStep.Kind;
+import io.pageflux.convergence.SwitchOverCost.Part;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -34,10 +35,12 @@ final class Simulation {
   private DoubleUnaryOperator pagesWrittenPerSecond = t -> 0;
   private DoubleUnaryOperator linkBytesPerSecond = t -> 1e8;
   private boolean canThrottle = true;
+  private Duration pause = Duration.ZERO;
+  private SwitchOverCost switchOver = SwitchOverCost.of(Duration.ZERO);
 
-  private ConvergenceMeter meter = new ConvergenceMeter(4096);
   private long now = 1_000_000_000_000L;
   private long began = now;
+  private ConvergenceMeter meter = new ConvergenceMeter(4096, switchOver);
   private double dirty; // found by the last collections
   private double written; // since the last one, and not found before
   private int throttle;
@@ -85,6 +88,13 @@ final class Simulation {
 
   Simulation unthrottled() {
     canThrottle = false;
+    return this;
+  }
+
+  /** How long it takes to pause the guest, and what is known of that. */
+  Simulation pausing(Duration took, SwitchOverCost known) {
+    pause = took;
+    switchOver = known;
     return this;
   }
 
@@ -136,6 +146,7 @@ final class Simulation {
 
   Result run(ConvergencePolicy.Maker policy, ConvergenceLimits limits) {
     ConvergenceControl control = new ConvergenceControl(policy, limits);
+    meter = new ConvergenceMeter(4096, switchOver);
     meter.began(now);
     dirty = pages;
     long lastPeriod = now;
@@ -217,6 +228,12 @@ final class Simulation {
     if (outcome.action() == Action.GO_ON) {
       return null;
     }
+    if (outcome.action() != Action.ABORT) {
+      switchOver.learn(Part.PAUSE, pause);
+      switchOver.learn(Part.STATE, Duration.ZERO);
+      switchOver.learn(Part.PREPARE, Duration.ZERO);
+      switchOver.learn(Part.START, Duration.ZERO);
+    }
     return new Result(
         outcome.action(),
         outcome.reason(),
@@ -238,6 +255,6 @@ final class Simulation {
       bytes -= linkBytesPerSecond.applyAsDouble(t + sending) * TICK_SECONDS;
       sending += TICK_SECONDS;
     }
-    return Duration.ofNanos((long) (sending * 1e9) + COLLECT_NANOS + 3 * ANSWER_NANOS);
+    return pause.plusNanos((long) (sending * 1e9) + COLLECT_NANOS + 3 * ANSWER_NANOS);
   }
 }
