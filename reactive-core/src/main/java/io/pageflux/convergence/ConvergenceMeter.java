@@ -44,11 +44,20 @@ public final class ConvergenceMeter {
    *
    * @param settledPages pages that were acknowledged, and pages that turned out unchanged
    * @param acknowledgedBytes bytes of the wire that were acknowledged
-   * @param contentPages pages that were read and were not zero, whether they had to be sent or not
+   * @param readPages pages that were read, whether they had to be sent or not
+   * @param contentPages of these, pages that were not zero
    * @param sentBytes bytes of the wire that were sent
    */
   public record Counters(
-      long settledPages, long acknowledgedBytes, long contentPages, long sentBytes) {}
+      long settledPages,
+      long acknowledgedBytes,
+      long readPages,
+      long contentPages,
+      long sentBytes) {
+
+    /** Nothing. */
+    public static final Counters NONE = new Counters(0, 0, 0, 0, 0);
+  }
 
   private final PageCost cost;
   private final SwitchOverCost switchOver;
@@ -60,16 +69,15 @@ public final class ConvergenceMeter {
   private long beganNanos;
   private int rounds;
   private boolean inRound;
-  private Counters roundBegin = new Counters(0, 0, 0, 0);
+  private Counters roundBegin = Counters.NONE;
   private long roundPages;
   private long roundBeganNanos;
   private double roundPagesPerSecond;
   private boolean firstRoundsRate;
 
-  private Counters last = new Counters(0, 0, 0, 0);
+  private Counters last = Counters.NONE;
   private long lastNanos;
-  private long lastSentContent;
-  private long lastSentBytes;
+  private Counters lastSent = Counters.NONE;
 
   private long answerNanos = Long.MAX_VALUE;
   private long collectNanos;
@@ -130,8 +138,7 @@ public final class ConvergenceMeter {
     // Between two rounds nothing was to be sent: that time says nothing of a link.
     last = counters;
     lastNanos = nowNanos;
-    lastSentContent = counters.contentPages();
-    lastSentBytes = counters.sentBytes();
+    lastSent = counters;
   }
 
   /**
@@ -180,11 +187,12 @@ public final class ConvergenceMeter {
 
   private void learnCost(Counters counters) {
     cost.add(
-        counters.contentPages() - lastSentContent,
-        counters.sentBytes() - lastSentBytes,
+        new PageCost.Lesson(
+            counters.readPages() - lastSent.readPages(),
+            counters.contentPages() - lastSent.contentPages(),
+            counters.sentBytes() - lastSent.sentBytes()),
         rounds == 0);
-    lastSentContent = counters.contentPages();
-    lastSentBytes = counters.sentBytes();
+    lastSent = counters;
   }
 
   private void learnRates(Counters counters, long nanos, long atNanos) {
@@ -250,13 +258,18 @@ public final class ConvergenceMeter {
   }
 
   private long bytes(long pages) {
-    return Math.round(pages * cost.bytesPerPage());
+    return Math.round(cost.contents(pages) * cost.bytesPerPage());
   }
 
   /** {@return the figures as they are} */
   public ConvergenceFigures figures(Duration downtimeLimit, Throttle throttle, long nowNanos) {
     long settled = last.settledPages() - roundBegin.settledPages();
-    long remaining = dirtyPages + (inRound ? Math.max(0, roundPages - settled) : 0);
+    long ofRound = inRound ? Math.max(0, roundPages - settled) : 0;
+    long remaining = dirtyPages + ofRound;
+    double contents =
+        cost.contents(dirtyPages)
+            + (rounds == 0 ? cost.firstRoundContents(ofRound) : cost.contents(ofRound));
+    long remainingBytes = Math.round(contents * cost.bytesPerPage());
     Duration fixed =
         switchOver.expected().plusNanos(collectNanos).plus(answerTime().multipliedBy(3));
     return new ConvergenceFigures(
@@ -264,18 +277,25 @@ public final class ConvergenceMeter {
         !inRound,
         Duration.ofNanos(nowNanos - beganNanos),
         remaining,
-        bytes(remaining),
+        remainingBytes,
         new Rates(
             dirtying.perSecond(), settling.perSecond(), goodput.perSecond(), cost.bytesPerPage()),
-        new Downtime(fixed.plus(sending(remaining)), fixed, downtimeLimit),
+        new Downtime(
+            fixed.plus(sending(contents, remainingBytes)),
+            fixed,
+            downtimeLimit,
+            remaining == 0 || goodput.isKnown()),
         throttle,
         period,
         stall.stall(nowNanos));
   }
 
-  private Duration sending(long pages) {
-    double byBytes = seconds(bytes(pages), goodput.perSecond());
-    double byPages = seconds(pages, roundPagesPerSecond);
+  private Duration sending(double contents, long bytes) {
+    double byBytes =
+        goodput.isKnown() && goodput.perSecond() == 0 && bytes > 0
+            ? FOR_EVER.toSeconds()
+            : seconds(bytes, goodput.perSecond());
+    double byPages = seconds(contents, roundPagesPerSecond);
     double longest = Math.min(Math.max(byBytes, byPages), FOR_EVER.toSeconds());
     return Duration.ofNanos((long) (longest * 1e9));
   }

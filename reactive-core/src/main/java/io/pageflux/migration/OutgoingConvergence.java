@@ -110,6 +110,11 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
     }
   }
 
+  /** {@return the time since the first round began, without pauses} */
+  Duration elapsed() {
+    return Duration.ofNanos(now() - beganNanos);
+  }
+
   /** The destination has answered something. Before the first round. */
   void answered(long nanos) {
     meter.answered(nanos);
@@ -159,10 +164,12 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
 
   private ConvergenceMeter.Counters counters() {
     Heard last = heard;
+    OutgoingStatistics.Tested tested = statistics.tested();
     return new ConvergenceMeter.Counters(
         last.pages + statistics.unchangedPages(),
         last.bytes,
-        statistics.contentPages(),
+        tested.pages(),
+        tested.contents(),
         bytesWritten.getAsLong());
   }
 
@@ -324,7 +331,7 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
             control.downtimeLimit(),
             new ConvergenceFigures.Throttle(throttle.percent(), throttle.possible()),
             now);
-    statistics.expected(figures.downtime().expected());
+    statistics.expected(figures.downtime().known() ? figures.downtime().expected() : null);
     ConvergenceControl.Outcome outcome = control.decide(figures);
     statistics.downtimeLimit(control.downtimeLimit());
     return outcome;

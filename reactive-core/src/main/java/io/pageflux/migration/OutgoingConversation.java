@@ -40,6 +40,9 @@ import reactor.core.publisher.Sinks;
  */
 final class OutgoingConversation {
 
+  /** Whoever allows so much time does not care for a second. */
+  private static final Duration LONG = Duration.ofDays(1);
+
   private final OutgoingSession migration;
   private final OutgoingSpec spec;
   private final MigrationRun.EventSink events;
@@ -171,6 +174,16 @@ final class OutgoingConversation {
         .onBackpressureDrop()
         .concatMap(tick -> Mono.defer(this::period).subscribeOn(resources.scanThread), 1)
         .subscribe(v -> {}, this::end);
+  }
+
+  /** The time that is allowed ends within a second, but not at the end of one. */
+  private void watchTimeout(Duration left) {
+    if (left.compareTo(LONG) < 0) {
+      watches.add(
+          Mono.delay(left.isNegative() ? Duration.ZERO : left, migration.timer)
+              .then(Mono.defer(this::period).subscribeOn(resources.scanThread))
+              .subscribe(v -> {}, this::end));
+    }
   }
 
   private Mono<Void> period() {
@@ -469,6 +482,7 @@ final class OutgoingConversation {
 
   private Flux<WireRecord> preCopy() {
     convergence.began(state);
+    watchTimeout(spec.limits().timeout().minus(convergence.elapsed()));
     resume();
     placing.begin(offered);
     if (Feature.POSTCOPY.in(features)) {

@@ -81,7 +81,8 @@ final class ForecastRun {
   }
 
   private Counters counters() {
-    return new Counters((long) settled, (long) bytes, (long) contentPages, (long) bytes);
+    return new Counters(
+        (long) settled, (long) bytes, (long) settled, (long) contentPages, (long) bytes);
   }
 
   Result run() {
