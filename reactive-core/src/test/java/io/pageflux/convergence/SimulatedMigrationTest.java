@@ -359,7 +359,7 @@ class SimulatedMigrationTest {
       assertThat(result.action())
           .as("seed %d: %s", seed, result)
           .isIn(Action.START_POSTCOPY, Action.SWITCH_OVER);
-      assertThat(result.seconds()).isLessThan(35.1);
+      assertThat(result.seconds()).isLessThan(36.2);
       if (result.action() == Action.SWITCH_OVER) {
         assertThat(result.expectedDowntime())
             .isLessThanOrEqualTo(result.asked().getLast().downtime().limit());
