@@ -2,6 +2,8 @@ package io.pageflux.examples;
 
 import io.pageflux.examples.bench.BenchCommand;
 import io.pageflux.examples.bench.CheckpointBenchCommand;
+import io.pageflux.examples.bench.convergence.ConvergeBenchCommand;
+import io.pageflux.examples.bench.convergence.DowntimeBenchCommand;
 import io.pageflux.examples.bench.postcopy.PostcopyBenchCommand;
 import io.pageflux.examples.bench.qemu.QemuBenchCommand;
 import io.pageflux.examples.cli.Console;
@@ -68,6 +70,8 @@ public final class Main {
             new QemuBenchCommand(console),
             new PredictCommand(console),
             new PredictBenchCommand(console),
+            new ConvergeBenchCommand(console),
+            new DowntimeBenchCommand(console),
             new CheckpointBenchCommand(console),
             new FaultBenchCommand(console),
             new FaultPartyCommand(console),

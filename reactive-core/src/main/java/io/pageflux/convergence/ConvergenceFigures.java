@@ -56,8 +56,16 @@ public record ConvergenceFigures(
    * @param expected what it would be, were the guest paused now
    * @param fixed of that, what it would be if no page were dirty
    * @param limit what it may be
+   * @param known whether enough is known for {@code expected} to mean something: while nothing was
+   *     acknowledged that says how fast pages can be sent, it is {@code fixed} only
    */
-  public record Downtime(Duration expected, Duration fixed, Duration limit) {}
+  public record Downtime(Duration expected, Duration fixed, Duration limit, boolean known) {
+
+    /** {@return what is expected, for people} */
+    String expectedText() {
+      return known ? MigrationText.of(expected) : "unknown";
+    }
+  }
 
   /**
    * The guest's throttle.
@@ -108,7 +116,7 @@ public record ConvergenceFigures(
         remainingPages,
         remainingBytes,
         rates,
-        new Downtime(downtime.expected(), downtime.fixed(), limit),
+        new Downtime(downtime.expected(), downtime.fixed(), limit, downtime.known()),
         throttle,
         period,
         stall);
@@ -121,13 +129,13 @@ public record ConvergenceFigures(
 
   /**
    * {@return the switch-over that is due because the downtime would be within the limit; empty if
-   * it would not}
+   * it would not, or nobody knows}
    */
   public Optional<ConvergenceDecision.SwitchOver> ready() {
     if (remainingPages == 0) {
       return Optional.of(new ConvergenceDecision.SwitchOver("no page is dirty"));
     }
-    return downtime.expected().compareTo(downtime.limit()) > 0
+    return !downtime.known() || downtime.expected().compareTo(downtime.limit()) > 0
         ? Optional.empty()
         : Optional.of(
             new ConvergenceDecision.SwitchOver(

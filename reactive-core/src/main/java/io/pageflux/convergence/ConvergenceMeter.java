@@ -13,10 +13,10 @@ import java.time.Duration;
  * destination acknowledged bytes; or, if that is longer, in pages at the rate at which rounds got
  * done with pages, for where most pages shrink to nothing it is not the wire that takes the time.
  * To this comes what a switch-over costs however little there is to send: the last collection of
- * dirty pages, and three times the shortest time that the destination took to answer anything (last
- * round, hand-over, start). What it answers at the end of a round comes after all that was still on
- * its way then, which is counted among the bytes already: so the answers before the first round are
- * the better ones.
+ * dirty pages, three times the shortest time that the destination took to answer anything (last
+ * round, hand-over, start), and the {@link SwitchOverCost}. What it answers at the end of a round
+ * comes after all that was still on its way then, which is counted among the bytes already: so the
+ * answers before the first round are the better ones.
  *
  * <p>Times are nanoseconds of any clock that goes forward. Not thread-safe.
  */
@@ -44,13 +44,23 @@ public final class ConvergenceMeter {
    *
    * @param settledPages pages that were acknowledged, and pages that turned out unchanged
    * @param acknowledgedBytes bytes of the wire that were acknowledged
-   * @param contentPages pages that were read and were not zero, whether they had to be sent or not
+   * @param readPages pages that were read, whether they had to be sent or not
+   * @param contentPages of these, pages that were not zero
    * @param sentBytes bytes of the wire that were sent
    */
   public record Counters(
-      long settledPages, long acknowledgedBytes, long contentPages, long sentBytes) {}
+      long settledPages,
+      long acknowledgedBytes,
+      long readPages,
+      long contentPages,
+      long sentBytes) {
+
+    /** Nothing. */
+    public static final Counters NONE = new Counters(0, 0, 0, 0, 0);
+  }
 
   private final PageCost cost;
+  private final SwitchOverCost switchOver;
   private final StallDetector stall = new StallDetector();
   private final RateMeter dirtying = new RateMeter();
   private final RateMeter settling = new RateMeter();
@@ -59,16 +69,15 @@ public final class ConvergenceMeter {
   private long beganNanos;
   private int rounds;
   private boolean inRound;
-  private Counters roundBegin = new Counters(0, 0, 0, 0);
+  private Counters roundBegin = Counters.NONE;
   private long roundPages;
   private long roundBeganNanos;
   private double roundPagesPerSecond;
   private boolean firstRoundsRate;
 
-  private Counters last = new Counters(0, 0, 0, 0);
+  private Counters last = Counters.NONE;
   private long lastNanos;
-  private long lastSentContent;
-  private long lastSentBytes;
+  private Counters lastSent = Counters.NONE;
 
   private long answerNanos = Long.MAX_VALUE;
   private long collectNanos;
@@ -85,9 +94,11 @@ public final class ConvergenceMeter {
    * Makes a meter.
    *
    * @param pageSizeBytes what a page is taken to need on the wire before anything is known
+   * @param switchOver what a switch-over costs; may learn meanwhile
    */
-  public ConvergenceMeter(int pageSizeBytes) {
+  public ConvergenceMeter(int pageSizeBytes, SwitchOverCost switchOver) {
     this.cost = new PageCost(pageSizeBytes);
+    this.switchOver = switchOver;
   }
 
   /** The first round begins. */
@@ -101,6 +112,11 @@ public final class ConvergenceMeter {
   /** The destination has answered something, before the first round. */
   public void answered(long nanos) {
     answerNanos = Math.min(answerNanos, Math.max(0, nanos));
+  }
+
+  /** {@return the shortest time that an answer took; 0 before the first one} */
+  public Duration answerTime() {
+    return answerNanos == Long.MAX_VALUE ? Duration.ZERO : Duration.ofNanos(answerNanos);
   }
 
   /** What {@linkplain #began has begun} goes on with something that began earlier. */
@@ -122,8 +138,7 @@ public final class ConvergenceMeter {
     // Between two rounds nothing was to be sent: that time says nothing of a link.
     last = counters;
     lastNanos = nowNanos;
-    lastSentContent = counters.contentPages();
-    lastSentBytes = counters.sentBytes();
+    lastSent = counters;
   }
 
   /**
@@ -172,11 +187,12 @@ public final class ConvergenceMeter {
 
   private void learnCost(Counters counters) {
     cost.add(
-        counters.contentPages() - lastSentContent,
-        counters.sentBytes() - lastSentBytes,
+        new PageCost.Lesson(
+            counters.readPages() - lastSent.readPages(),
+            counters.contentPages() - lastSent.contentPages(),
+            counters.sentBytes() - lastSent.sentBytes()),
         rounds == 0);
-    lastSentContent = counters.contentPages();
-    lastSentBytes = counters.sentBytes();
+    lastSent = counters;
   }
 
   private void learnRates(Counters counters, long nanos, long atNanos) {
@@ -242,32 +258,44 @@ public final class ConvergenceMeter {
   }
 
   private long bytes(long pages) {
-    return Math.round(pages * cost.bytesPerPage());
+    return Math.round(cost.contents(pages) * cost.bytesPerPage());
   }
 
   /** {@return the figures as they are} */
   public ConvergenceFigures figures(Duration downtimeLimit, Throttle throttle, long nowNanos) {
     long settled = last.settledPages() - roundBegin.settledPages();
-    long remaining = dirtyPages + (inRound ? Math.max(0, roundPages - settled) : 0);
+    long ofRound = inRound ? Math.max(0, roundPages - settled) : 0;
+    long remaining = dirtyPages + ofRound;
+    double contents =
+        cost.contents(dirtyPages)
+            + (rounds == 0 ? cost.firstRoundContents(ofRound) : cost.contents(ofRound));
+    long remainingBytes = Math.round(contents * cost.bytesPerPage());
     Duration fixed =
-        Duration.ofNanos(collectNanos + (answerNanos == Long.MAX_VALUE ? 0 : 3 * answerNanos));
+        switchOver.expected().plusNanos(collectNanos).plus(answerTime().multipliedBy(3));
     return new ConvergenceFigures(
         rounds,
         !inRound,
         Duration.ofNanos(nowNanos - beganNanos),
         remaining,
-        bytes(remaining),
+        remainingBytes,
         new Rates(
             dirtying.perSecond(), settling.perSecond(), goodput.perSecond(), cost.bytesPerPage()),
-        new Downtime(fixed.plus(sending(remaining)), fixed, downtimeLimit),
+        new Downtime(
+            fixed.plus(sending(contents, remainingBytes)),
+            fixed,
+            downtimeLimit,
+            remaining == 0 || goodput.isKnown()),
         throttle,
         period,
         stall.stall(nowNanos));
   }
 
-  private Duration sending(long pages) {
-    double byBytes = seconds(bytes(pages), goodput.perSecond());
-    double byPages = seconds(pages, roundPagesPerSecond);
+  private Duration sending(double contents, long bytes) {
+    double byBytes =
+        goodput.isKnown() && goodput.perSecond() == 0 && bytes > 0
+            ? FOR_EVER.toSeconds()
+            : seconds(bytes, goodput.perSecond());
+    double byPages = seconds(contents, roundPagesPerSecond);
     double longest = Math.min(Math.max(byBytes, byPages), FOR_EVER.toSeconds());
     return Duration.ofNanos((long) (longest * 1e9));
   }

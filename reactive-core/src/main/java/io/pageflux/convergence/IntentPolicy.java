@@ -22,9 +22,10 @@ import java.util.Optional;
  *   <li>Finish within a time: the guest is throttled when there is no progress, and always in the
  *       second half of the time; in it the limit is raised steadily to three and a half times
  *       itself. When no other round would fit into the time, the guest is paused whatever the
- *       downtime. A time that ends within a round, because the link gave way, is a limit: the
- *       migration is aborted at once or ends with the round, as {@link ConvergenceLimits#atLimit()}
- *       says. The limits' rounds and time have no meaning here.
+ *       downtime; when only a few would, as soon as there is no progress and one leaves about as
+ *       little as the best of the last ones. A time that ends within a round, because the link gave
+ *       way, is a limit: the migration is aborted at once or ends with the round, as {@link
+ *       ConvergenceLimits#atLimit()} says. The limits' rounds and time have no meaning here.
  * </ul>
  *
  * <p>Throttling is left out for guests that cannot be throttled. Short downtime and short migration
@@ -39,6 +40,13 @@ public final class IntentPolicy implements ConvergencePolicy {
 
   /** What is kept of a time for what comes after the last round: devices, answers. */
   private static final int PARTS_KEPT = 20;
+
+  /**
+   * How many times another round and the downtime after it have to fit in: else a good moment is
+   * taken. In a good moment both look shorter than they are on average, so these are about as many
+   * rounds as a minimum is remembered.
+   */
+  private static final int LAST_TIMES = GoodMoment.MOST_ROUNDS;
 
   private final Intent intent;
   private final ConvergenceLimits limits;
@@ -122,6 +130,13 @@ public final class IntentPolicy implements ConvergencePolicy {
                   MigrationText.of(time),
                   MigrationText.of(time.minus(figures.elapsed())),
                   MigrationText.of(another)));
+    }
+    if (another.multipliedBy(LAST_TIMES).compareTo(left) > 0
+        && figures.stall().rounds() > 0
+        && figures.stall().atMinimum()) {
+      return new SwitchOver(
+          "of %s only %s are left, and in the last rounds it was no better than now"
+              .formatted(MigrationText.of(time), MigrationText.of(time.minus(figures.elapsed()))));
     }
     return raised(time, figures).or(() -> throttled(time, figures)).orElseGet(IntentPolicy::goOn);
   }

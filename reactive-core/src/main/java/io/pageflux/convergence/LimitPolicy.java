@@ -9,11 +9,14 @@ import java.util.Optional;
 
 /**
  * A fixed limit: switches over when the expected downtime is within it, and does what it was told
- * when the rounds or the time are used up. The other policies begin with this one.
+ * when the rounds or the time are used up. If that is to switch over all the same, it waits for a
+ * round that leaves about as little as the best of the last ones, for 8 rounds and a tenth of the
+ * time so far at the most (or 5 s, if that is more). The other policies begin with this one.
  */
 public final class LimitPolicy implements ConvergencePolicy {
 
   private final ConvergenceLimits limits;
+  private final GoodMoment moment = new GoodMoment();
 
   /** Makes a policy that keeps to limits; of their downtime limit, to the one in the figures. */
   public LimitPolicy(ConvergenceLimits limits) {
@@ -32,21 +35,24 @@ public final class LimitPolicy implements ConvergencePolicy {
       return ready;
     }
     if (figures.rounds() >= limits.maxRounds()) {
-      return Optional.of(atLimit("%d rounds have been sent".formatted(figures.rounds()), figures));
+      return atLimit("%d rounds have been sent".formatted(figures.rounds()), figures);
     }
     if (figures.elapsed().compareTo(limits.timeout()) >= 0) {
-      return Optional.of(atLimit(MigrationText.of(limits.timeout()) + " are over", figures));
+      return atLimit(MigrationText.of(limits.timeout()) + " are over", figures);
     }
     return Optional.empty();
   }
 
-  private ConvergenceDecision atLimit(String limit, ConvergenceFigures figures) {
+  private Optional<ConvergenceDecision> atLimit(String limit, ConvergenceFigures figures) {
     String reason =
         "%s and the expected downtime is still %s, above the limit of %s"
             .formatted(
                 limit,
-                MigrationText.of(figures.downtime().expected()),
+                figures.downtime().expectedText(),
                 MigrationText.of(figures.downtime().limit()));
-    return limits.atLimit() == AtLimit.ABORT ? new Abort(reason) : new SwitchOver(reason);
+    if (limits.atLimit() == AtLimit.ABORT) {
+      return Optional.of(new Abort(reason));
+    }
+    return moment.isNow(figures) ? Optional.of(new SwitchOver(reason)) : Optional.empty();
   }
 }

@@ -1,56 +1,115 @@
 package io.pageflux.convergence;
 
 /**
- * What a page with contents became on the wire lately. Zero pages do not count: they cost next to
- * nothing, abound in the first round, and are rare among those that a guest rewrites.
+ * What pages became on the wire lately: what one with contents needs, and how many of them have
+ * any. Zero pages are taken apart, for they cost next to nothing, abound in the first round, and
+ * are rare among those that a guest rewrites.
  *
  * <p>The first round says little of the others, for there is nothing that a delta could be taken
- * to: what it has taught is forgotten as soon as another round has taught something. Of the others
- * each lesson counts as much as all before it.
+ * to: what it has taught of pages with contents is forgotten as soon as another round has taught
+ * something, and how many there are among all pages is not taken for how many there are among dirty
+ * ones. Of the other rounds each lesson counts as much as all before it.
  */
 final class PageCost {
 
   /** Pages of a lesson, at the least. */
   private static final long LESSON_PAGES = 64;
 
+  /**
+   * What was counted of some pages.
+   *
+   * @param pages how many were read
+   * @param contents how many of these were not zero
+   * @param bytes what was sent of them
+   */
+  record Lesson(long pages, long contents, long bytes) {
+    static final Lesson NONE = new Lesson(0, 0, 0);
+
+    Lesson plus(Lesson more) {
+      return new Lesson(pages + more.pages, contents + more.contents, bytes + more.bytes);
+    }
+  }
+
   private double bytesPerPage;
   private boolean learned;
   private boolean provisional;
-  private long pages;
+  private long contents;
   private long bytes;
+
+  private double firstShare = 1;
+  private Lesson firstRound = Lesson.NONE;
+  private double share = 1;
+  private boolean shareLearned;
+  private long sharePages;
+  private long shareContents;
 
   PageCost(double bytesPerPage) {
     this.bytesPerPage = bytesPerPage;
   }
 
   /** Learns what pages became. */
-  void add(long morePages, long moreBytes, boolean firstRound) {
-    if (!firstRound && provisional) {
+  void add(Lesson lesson, boolean first) {
+    learnBytes(lesson, first);
+    if (first) {
+      firstRound = firstRound.plus(lesson);
+      if (firstRound.pages >= LESSON_PAGES) {
+        firstShare = part(firstRound.contents, firstRound.pages);
+      }
+      return;
+    }
+    sharePages += lesson.pages;
+    shareContents += lesson.contents;
+    if (sharePages >= LESSON_PAGES) {
+      double now = part(shareContents, sharePages);
+      share = shareLearned ? (share + now) / 2 : now;
+      shareLearned = true;
+      sharePages = 0;
+      shareContents = 0;
+    }
+  }
+
+  private static double part(long contents, long pages) {
+    return Math.min(1, (double) contents / pages);
+  }
+
+  private void learnBytes(Lesson lesson, boolean first) {
+    if (!first && provisional) {
       // What is left of the first round is not to spoil the second.
       provisional = false;
       learned = false;
-      pages = 0;
+      contents = 0;
       bytes = 0;
     }
-    pages += morePages;
-    bytes += moreBytes;
-    if (pages < LESSON_PAGES) {
+    contents += lesson.contents;
+    bytes += lesson.bytes;
+    if (contents < LESSON_PAGES) {
       return;
     }
-    double lesson = (double) bytes / pages;
-    if (firstRound) {
+    double now = (double) bytes / contents;
+    if (first) {
       // One lesson, which grows.
       provisional = true;
-      bytesPerPage = lesson;
+      bytesPerPage = now;
     } else {
-      bytesPerPage = learned ? (bytesPerPage + lesson) / 2 : lesson;
+      bytesPerPage = learned ? (bytesPerPage + now) / 2 : now;
       learned = true;
-      pages = 0;
+      contents = 0;
       bytes = 0;
     }
   }
 
+  /** {@return what a page with contents needs} */
   double bytesPerPage() {
     return bytesPerPage;
+  }
+
+  /** {@return how many of so many dirty pages have contents} */
+  double contents(long dirty) {
+    return dirty * share;
+  }
+
+  /** {@return how many of so many pages have contents that the first round has yet to send} */
+  double firstRoundContents(long pages) {
+    return pages * firstShare;
   }
 }

@@ -5,14 +5,17 @@ import io.pageflux.convergence.ConvergenceDecision.StartPostcopy;
 import io.pageflux.convergence.ConvergenceDecision.Throttle;
 import io.pageflux.convergence.ConvergenceDecision.Wait;
 import java.time.Duration;
+import java.util.Optional;
 
 /**
  * Another policy, until pre-copy is not worth going on with: then post-copy.
  *
  * <p>Pre-copy is given up when a number of rounds were acknowledged, when it has lasted for a time,
  * or when as many rounds as {@link #STALLED_ROUNDS} brought no progress, instead of taking time
- * from the guest. A switch-over and an abort of the other policy come first: a guest whose rest
- * fits the downtime limit needs no post-copy.
+ * from the guest. From the second round on, a round is waited for that leaves about as few pages as
+ * the best of the last ones, for those are what the guest will lack; for 8 rounds and a tenth of
+ * the time so far at the most (or 5 s, if that is more). A switch-over and an abort of the other
+ * policy come first: a guest whose rest fits the downtime limit needs no post-copy.
  */
 public final class PostcopyPolicy implements ConvergencePolicy {
 
@@ -22,6 +25,7 @@ public final class PostcopyPolicy implements ConvergencePolicy {
   private final ConvergencePolicy first;
   private final int rounds;
   private final Duration time;
+  private final GoodMoment moment = new GoodMoment();
 
   private PostcopyPolicy(ConvergencePolicy first, int rounds, Duration time) {
     this.first = first;
@@ -52,16 +56,21 @@ public final class PostcopyPolicy implements ConvergencePolicy {
     if (!(decision instanceof Wait || decision instanceof Throttle)) {
       return decision;
     }
+    return due(figures)
+        .filter(why -> moment.isNow(figures))
+        .<ConvergenceDecision>map(StartPostcopy::new)
+        .orElse(decision);
+  }
+
+  private Optional<String> due(ConvergenceFigures figures) {
     if (figures.rounds() >= rounds && figures.roundEnded()) {
-      return new StartPostcopy("%d round(s) of pre-copy sent".formatted(figures.rounds()));
+      return Optional.of("%d round(s) of pre-copy sent".formatted(figures.rounds()));
     }
     if (figures.elapsed().compareTo(time) >= 0) {
-      return new StartPostcopy(MigrationText.of(time) + " of pre-copy are over");
+      return Optional.of(MigrationText.of(time) + " of pre-copy are over");
     }
-    if (figures.stall().rounds() >= STALLED_ROUNDS) {
-      return new StartPostcopy(
-          "%d rounds have brought no progress".formatted(figures.stall().rounds()));
-    }
-    return decision;
+    return figures.stall().rounds() >= STALLED_ROUNDS
+        ? Optional.of("%d rounds have brought no progress".formatted(figures.stall().rounds()))
+        : Optional.empty();
   }
 }

@@ -22,6 +22,11 @@ final class RateMeter {
     weighted = weighted * kept + (1 - kept) * (amount * 1e9 / nanos);
   }
 
+  /** {@return whether anything was learned, were it that there is nothing} */
+  boolean isKnown() {
+    return weight > 0;
+  }
+
   /** {@return how much there is in a second; 0 if nothing is known} */
   double perSecond() {
     return weight == 0 ? 0 : weighted / weight;

@@ -17,7 +17,7 @@ final class StallDetector {
   private static final double ABOUT = 1.1;
 
   /** How many rounds a minimum is remembered: what a guest did long ago, it may never do again. */
-  private static final int WINDOW = 8;
+  static final int WINDOW = 8;
 
   private final long[] window = new long[WINDOW];
   private int rounds;

@@ -179,7 +179,7 @@ final class IncomingStatistics {
         Duration.ofNanos(endNanos - beganNanos),
         Duration.ofNanos(workedFrom - beganNanos),
         downtime,
-        Duration.ZERO,
+        null,
         Duration.ZERO,
         0,
         new RamStatistics(

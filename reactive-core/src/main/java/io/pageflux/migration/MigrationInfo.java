@@ -16,7 +16,7 @@ import org.jspecify.annotations.Nullable;
  * @param downtime how long the guest did not run, from before its pause until the destination said
  *     that it runs; zero until then
  * @param expectedDowntime what the downtime would have been, had the guest been paused now; at the
- *     end, what was expected when it was
+ *     end, what was expected when it was; null while nothing is known of it, and at the destination
  * @param downtimeLimit what the downtime may be; zero at the destination
  * @param cpuThrottlePercentage what part of its time is taken from the guest
  * @param ram the memory
@@ -34,7 +34,7 @@ public record MigrationInfo(
     Duration totalTime,
     Duration setupTime,
     Duration downtime,
-    Duration expectedDowntime,
+    @Nullable Duration expectedDowntime,
     Duration downtimeLimit,
     int cpuThrottlePercentage,
     RamStatistics ram,

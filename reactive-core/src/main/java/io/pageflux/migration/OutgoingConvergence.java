@@ -75,7 +75,8 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
     this.clock = clock;
     this.controller = controller;
     this.thread = thread;
-    this.meter = new ConvergenceMeter(spec.memory().layout().largestPageSizeBytes());
+    this.meter =
+        new ConvergenceMeter(spec.memory().layout().largestPageSizeBytes(), spec.switchOverCost());
     this.control = new ConvergenceControl(spec.policy(), spec.limits());
     this.throttle = new GuestThrottle(spec.guest(), timer, spec.peerTimeout(), this);
   }
@@ -109,9 +110,19 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
     }
   }
 
+  /** {@return the time since the first round began, without pauses} */
+  Duration elapsed() {
+    return Duration.ofNanos(now() - beganNanos);
+  }
+
   /** The destination has answered something. Before the first round. */
   void answered(long nanos) {
     meter.answered(nanos);
+  }
+
+  /** {@return how long the destination takes to answer at the least; on the scanning thread} */
+  long shortestAnswerNanos() {
+    return meter.answerTime().toNanos();
   }
 
   /** The destination has pages of an older copy. */
@@ -153,10 +164,12 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
 
   private ConvergenceMeter.Counters counters() {
     Heard last = heard;
+    OutgoingStatistics.Tested tested = statistics.tested();
     return new ConvergenceMeter.Counters(
         last.pages + statistics.unchangedPages(),
         last.bytes,
-        statistics.contentPages(),
+        tested.pages(),
+        tested.contents(),
         bytesWritten.getAsLong());
   }
 
@@ -318,7 +331,7 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
             control.downtimeLimit(),
             new ConvergenceFigures.Throttle(throttle.percent(), throttle.possible()),
             now);
-    statistics.expected(figures.downtime().expected());
+    statistics.expected(figures.downtime().known() ? figures.downtime().expected() : null);
     ConvergenceControl.Outcome outcome = control.decide(figures);
     statistics.downtimeLimit(control.downtimeLimit());
     return outcome;

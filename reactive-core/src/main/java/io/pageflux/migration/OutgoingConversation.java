@@ -7,6 +7,7 @@ import io.pageflux.channel.WireChannel;
 import io.pageflux.codec.XbzrleEncoder;
 import io.pageflux.convergence.ConvergenceControl;
 import io.pageflux.convergence.ConvergenceMeter;
+import io.pageflux.convergence.SwitchOverCost.Part;
 import io.pageflux.memory.MemoryPages;
 import io.pageflux.migration.OutgoingStatistics.Kinds;
 import io.pageflux.operator.BandwidthLimit;
@@ -38,6 +39,9 @@ import reactor.core.publisher.Sinks;
  * case.
  */
 final class OutgoingConversation {
+
+  /** Whoever allows so much time does not care for a second. */
+  private static final Duration LONG = Duration.ofDays(1);
 
   private final OutgoingSession migration;
   private final OutgoingSpec spec;
@@ -75,6 +79,7 @@ final class OutgoingConversation {
   private volatile boolean inPostcopy;
   private final HookCalls hooks;
   private final SwitchOverGate gate = new SwitchOverGate();
+  private final SwitchOverTimes times;
   private volatile WireRecord.@Nullable Offer offered;
   private volatile WireRecord.@Nullable ResumePoint resumeFrom;
   // Null unless the destination has an older copy.
@@ -106,6 +111,7 @@ final class OutgoingConversation {
     this.postcopy =
         new OutgoingPostcopy(
             spec, resources, statistics, state.session, migration.timer, this::end);
+    this.times = new SwitchOverTimes(spec.switchOverCost(), this::now);
     this.hooks = new HookCalls(spec.lifecycle().hooks(), spec.peerTimeout(), migration.timer);
     this.channel = new WireChannel(connection, spec.peerTimeout(), migration.timer, this::end);
     this.guest =
@@ -168,6 +174,16 @@ final class OutgoingConversation {
         .onBackpressureDrop()
         .concatMap(tick -> Mono.defer(this::period).subscribeOn(resources.scanThread), 1)
         .subscribe(v -> {}, this::end);
+  }
+
+  /** The time that is allowed ends within a second, but not at the end of one. */
+  private void watchTimeout(Duration left) {
+    if (left.compareTo(LONG) < 0) {
+      watches.add(
+          Mono.delay(left.isNegative() ? Duration.ZERO : left, migration.timer)
+              .then(Mono.defer(this::period).subscribeOn(resources.scanThread))
+              .subscribe(v -> {}, this::end));
+    }
   }
 
   private Mono<Void> period() {
@@ -328,9 +344,13 @@ final class OutgoingConversation {
                 && awaited.acknowledged.give(ack.pages()),
             record);
       }
-      case WireRecord.Prepared p -> require(prepared.give(record), record);
+      case WireRecord.Prepared p -> {
+        times.end(Part.PREPARE); // Before anybody goes on.
+        require(prepared.give(record), record);
+      }
       case WireRecord.Running r -> {
         require(handOver.take(HandOver.Event.RUNNING) != null, record);
+        times.end(Part.START);
         if (inPostcopy) {
           postcopyRunning(record);
         } else {
@@ -462,6 +482,7 @@ final class OutgoingConversation {
 
   private Flux<WireRecord> preCopy() {
     convergence.began(state);
+    watchTimeout(spec.limits().timeout().minus(convergence.elapsed()));
     resume();
     placing.begin(offered);
     if (Feature.POSTCOPY.in(features)) {
@@ -697,9 +718,11 @@ final class OutgoingConversation {
       migration.status(MigrationStatus.DEVICE);
     }
     statistics.paused(now());
+    times.begin(Part.PAUSE);
     return Flux.concat(
         guest
             .pause()
+            .doOnSuccess(nothing -> times.end(Part.PAUSE))
             .then(pause == null ? Mono.empty() : awaitContinue(pause))
             .publishOn(resources.scanThread)
             .then(Mono.defer(convergence::collect))
@@ -716,6 +739,7 @@ final class OutgoingConversation {
   }
 
   private Flux<WireRecord> deviceState() {
+    times.begin(Part.STATE);
     return Flux.defer(spec.guest()::saveDeviceState)
         .onErrorMap(e -> SourceGuest.failure("give its device state", e))
         .concatMapIterable(DeviceStatePieces::cut)
@@ -732,6 +756,8 @@ final class OutgoingConversation {
     if (handOver.take(HandOver.Event.OFFER) != HandOver.Action.SAY_END) {
       throw MigrationRun.cancelled();
     }
+    times.end(Part.STATE);
+    times.begin(Part.PREPARE, convergence.shortestAnswerNanos());
     prepared.ask();
   }
 
@@ -745,6 +771,7 @@ final class OutgoingConversation {
 
   private Flux<WireRecord> commit() {
     placing.end();
+    times.begin(Part.START, convergence.shortestAnswerNanos());
     return handOver.commit()
         ? Flux.just(new WireRecord.Commit())
         : Flux.error(MigrationRun.cancelled());

@@ -6,6 +6,7 @@ import io.pageflux.convergence.ConvergenceLimits.AtLimit;
 import io.pageflux.convergence.ConvergencePolicy;
 import io.pageflux.convergence.Intent;
 import io.pageflux.convergence.IntentPolicy;
+import io.pageflux.convergence.SwitchOverCost;
 import io.pageflux.dirty.DirtyTracker;
 import io.pageflux.dirty.DirtyTrackers;
 import io.pageflux.dirty.TrackingSpec;
@@ -32,6 +33,7 @@ import reactor.util.retry.Retry;
  * @param maxBandwidth bytes per second on the wire at the most; 0 for no limit
  * @param limits what the migration may take
  * @param policy makes the policy that decides when it ends, once for each subscription
+ * @param switchOverCost what a switch-over costs, as far as it is known; learns from each one
  * @param peerTimeout how long the destination may say nothing at all before it is given up
  * @param geometry the batches' limits
  * @param slabs how many batches there are at the most; with the geometry, the bound of the memory
@@ -49,6 +51,7 @@ public record OutgoingSpec(
     long maxBandwidth,
     ConvergenceLimits limits,
     ConvergencePolicy.Maker policy,
+    SwitchOverCost switchOverCost,
     Duration peerTimeout,
     BatchGeometry geometry,
     int slabs,
@@ -76,6 +79,7 @@ public record OutgoingSpec(
     Objects.requireNonNull(tracker, "tracker");
     Objects.requireNonNull(limits, "limits");
     Objects.requireNonNull(policy, "policy");
+    Objects.requireNonNull(switchOverCost, "switchOverCost");
     Objects.requireNonNull(lifecycle, "lifecycle");
     if (maxBandwidth < 0) {
       throw new IllegalArgumentException("maxBandwidth >= 0 required but it was " + maxBandwidth);
@@ -114,6 +118,7 @@ public record OutgoingSpec(
         0,
         ConvergenceLimits.DEFAULT,
         IntentPolicy.of(new Intent.ShortDowntime()),
+        SwitchOverCost.unknown(),
         DEFAULT_PEER_TIMEOUT,
         BatchGeometry.forPageSize(memory.layout().largestPageSizeBytes()),
         DEFAULT_SLABS,
@@ -138,6 +143,7 @@ public record OutgoingSpec(
     long maxBandwidth;
     ConvergenceLimits limits;
     ConvergencePolicy.Maker policy;
+    SwitchOverCost switchOverCost;
     Duration peerTimeout;
     BatchGeometry geometry;
     int slabs;
@@ -154,6 +160,7 @@ public record OutgoingSpec(
       maxBandwidth = spec.maxBandwidth;
       limits = spec.limits;
       policy = spec.policy;
+      switchOverCost = spec.switchOverCost;
       peerTimeout = spec.peerTimeout;
       geometry = spec.geometry;
       slabs = spec.slabs;
@@ -172,6 +179,7 @@ public record OutgoingSpec(
           maxBandwidth,
           limits,
           policy,
+          switchOverCost,
           peerTimeout,
           geometry,
           slabs,
@@ -233,6 +241,17 @@ public record OutgoingSpec(
   /** {@return this spec with another policy} */
   public OutgoingSpec withPolicy(ConvergencePolicy.Maker policy) {
     return with(parts -> parts.policy = policy);
+  }
+
+  /**
+   * {@return this spec with another knowledge of what a switch-over costs}
+   *
+   * <p>Specs that are made from one another share one, and so do the migrations made of them. A
+   * switch-over that fails, so that the migration goes on with another connection or is tried
+   * again, teaches the next one.
+   */
+  public OutgoingSpec withSwitchOverCost(SwitchOverCost switchOverCost) {
+    return with(parts -> parts.switchOverCost = switchOverCost);
   }
 
   /** {@return this spec with another patience with a silent peer} */

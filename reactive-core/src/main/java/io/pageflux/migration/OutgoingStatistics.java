@@ -33,7 +33,7 @@ final class OutgoingStatistics {
   private long pausedNanos = -1;
   private long endedNanos = -1;
   private Duration downtime = Duration.ZERO;
-  private Duration expectedDowntime = Duration.ZERO;
+  private @Nullable Duration expectedDowntime;
   private Duration downtimeLimit;
   private int throttlePercent;
   private final List<ConvergenceStep> steps = new ArrayList<>();
@@ -51,6 +51,7 @@ final class OutgoingStatistics {
   private boolean periodEnded;
   private long syncCount;
   private long handledPages;
+  private long testedPages;
   private long contentPages;
   private long encodedPages;
 
@@ -161,6 +162,7 @@ final class OutgoingStatistics {
 
   /** Counts pages with contents among those that were read. */
   synchronized void withoutZeros(PageBatch batch) {
+    testedPages += batch.size();
     contentPages += batch.size() - batch.count(PageKind.ZERO);
   }
 
@@ -169,9 +171,16 @@ final class OutgoingStatistics {
     encodedPages += batch.size();
   }
 
-  /** {@return pages that were read, were not zero, and had to be sent or not} */
-  synchronized long contentPages() {
-    return contentPages;
+  /**
+   * Pages that were read, and whether they had to be sent or not does not matter.
+   *
+   * @param contents how many were not zero
+   */
+  record Tested(long pages, long contents) {}
+
+  /** {@return how many pages were looked at for whether they are zero, and how many were not} */
+  synchronized Tested tested() {
+    return new Tested(testedPages, contentPages);
   }
 
   /** {@return pages that were read and do not have to be sent} */
@@ -222,7 +231,7 @@ final class OutgoingStatistics {
     rounds.add(report);
   }
 
-  synchronized void expected(Duration downtimeNow) {
+  synchronized void expected(@Nullable Duration downtimeNow) {
     expectedDowntime = downtimeNow;
   }
 

@@ -5,6 +5,7 @@ import io.pageflux.convergence.ConvergenceControl.Action;
 import io.pageflux.convergence.ConvergenceFigures;
 import io.pageflux.convergence.ConvergenceMeter;
 import io.pageflux.convergence.ConvergenceMeter.Counters;
+import io.pageflux.convergence.SwitchOverCost;
 import org.jspecify.annotations.Nullable;
 
 /** One played migration: a fluid model in virtual time between the real meter and control. */
@@ -70,7 +71,8 @@ final class ForecastRun {
     this.costFactor = costFactor;
     this.extrapolation = extrapolation;
     this.answerSeconds = Math.max(1e-4, spec.roundTrip().toNanos() / 1e9);
-    this.meter = new ConvergenceMeter(profile.pageSizeBytes());
+    this.meter =
+        new ConvergenceMeter(profile.pageSizeBytes(), SwitchOverCost.of(spec.switchOverCost()));
     this.control = new ConvergenceControl(spec.policy(), spec.limits());
   }
 
@@ -79,7 +81,8 @@ final class ForecastRun {
   }
 
   private Counters counters() {
-    return new Counters((long) settled, (long) bytes, (long) contentPages, (long) bytes);
+    return new Counters(
+        (long) settled, (long) bytes, (long) settled, (long) contentPages, (long) bytes);
   }
 
   Result run() {
@@ -226,7 +229,7 @@ final class ForecastRun {
       lastPeriod = now;
       left = step(left);
     }
-    now += 3 * answerSeconds;
+    now += 3 * answerSeconds + spec.switchOverCost().toNanos() / 1e9;
     return ended(ready, now - began, reason);
   }
 

@@ -2,6 +2,7 @@ package io.pageflux.prediction;
 
 import io.pageflux.convergence.ConvergenceLimits;
 import io.pageflux.convergence.ConvergencePolicy;
+import io.pageflux.convergence.SwitchOverCost;
 import java.time.Duration;
 import java.util.function.DoubleUnaryOperator;
 
@@ -12,6 +13,7 @@ import java.util.function.DoubleUnaryOperator;
  * @param roundTrip how long the destination takes to answer
  * @param limits what the migration may take
  * @param policy who decides when it ends
+ * @param switchOverCost what a switch-over costs, the devices' state and the like
  * @param canThrottle whether the guest can be throttled
  * @param runs how many migrations are played, 1 to 10,000
  * @param seed of the random numbers
@@ -21,6 +23,7 @@ public record ForecastSpec(
     Duration roundTrip,
     ConvergenceLimits limits,
     ConvergencePolicy.Maker policy,
+    Duration switchOverCost,
     boolean canThrottle,
     int runs,
     long seed) {
@@ -37,6 +40,10 @@ public record ForecastSpec(
     if (roundTrip.isNegative()) {
       throw new IllegalArgumentException("roundTrip >= 0 required but it was " + roundTrip);
     }
+    if (switchOverCost.isNegative()) {
+      throw new IllegalArgumentException(
+          "switchOverCost >= 0 required but it was " + switchOverCost);
+    }
     if (runs < 1 || runs > 10_000) {
       throw new IllegalArgumentException("1 to 10000 runs required but it was " + runs);
     }
@@ -49,16 +56,31 @@ public record ForecastSpec(
       throw new IllegalArgumentException("a rate above 0 required but it was " + bytesPerSecond);
     }
     return new ForecastSpec(
-        t -> bytesPerSecond, Duration.ofMillis(1), limits, policy, false, DEFAULT_RUNS, 1);
+        t -> bytesPerSecond,
+        Duration.ofMillis(1),
+        limits,
+        policy,
+        SwitchOverCost.DEFAULT,
+        false,
+        DEFAULT_RUNS,
+        1);
   }
 
   /** {@return the same with a guest that can be throttled, or not} */
   public ForecastSpec withCanThrottle(boolean can) {
-    return new ForecastSpec(linkBytesPerSecond, roundTrip, limits, policy, can, runs, seed);
+    return new ForecastSpec(
+        linkBytesPerSecond, roundTrip, limits, policy, switchOverCost, can, runs, seed);
   }
 
   /** {@return the same with another link, in bytes per second by the second} */
   public ForecastSpec withLink(DoubleUnaryOperator link) {
-    return new ForecastSpec(link, roundTrip, limits, policy, canThrottle, runs, seed);
+    return new ForecastSpec(
+        link, roundTrip, limits, policy, switchOverCost, canThrottle, runs, seed);
+  }
+
+  /** {@return the same with another cost of a switch-over} */
+  public ForecastSpec withSwitchOverCost(Duration cost) {
+    return new ForecastSpec(
+        linkBytesPerSecond, roundTrip, limits, policy, cost, canThrottle, runs, seed);
   }
 }

@@ -12,7 +12,8 @@ class ConvergenceMeterTest {
   private static final long MILLI = 1_000_000;
   private static final Throttle NONE = new Throttle(0, false);
 
-  private final ConvergenceMeter meter = new ConvergenceMeter(4096);
+  private final SwitchOverCost switchOver = SwitchOverCost.of(Duration.ZERO);
+  private final ConvergenceMeter meter = new ConvergenceMeter(4096, switchOver);
 
   private ConvergenceFigures figures(long nowMillis) {
     return meter.figures(Duration.ofMillis(300), NONE, nowMillis * MILLI);
@@ -21,9 +22,9 @@ class ConvergenceMeterTest {
   /** 1,000 pages, whole, in a second. */
   private void firstRound() {
     meter.began(0);
-    meter.roundBegan(1000, new Counters(0, 0, 0, 0), 0);
+    meter.roundBegan(1000, Counters.NONE, 0);
     meter.roundAcknowledged(
-        new Counters(1000, 4_096_000, 1000, 4_096_000), 10 * MILLI, 1000 * MILLI);
+        new Counters(1000, 4_096_000, 1000, 1000, 4_096_000), 10 * MILLI, 1000 * MILLI);
   }
 
   @Test
@@ -39,10 +40,21 @@ class ConvergenceMeterTest {
   }
 
   @Test
+  void whatASwitchOverCostsIsInTheDowntimeAsSoonAsItIsLearned() {
+    firstRound();
+    meter.collected(100, 100, 4 * MILLI, 1000 * MILLI);
+    Duration before = figures(1000).downtime().expected();
+    switchOver.learn(SwitchOverCost.Part.PAUSE, Duration.ofMillis(150));
+    ConvergenceFigures.Downtime after = figures(1000).downtime();
+    assertThat(after.fixed()).hasMillis(4 + 3 * 10 + 150);
+    assertThat(after.expected().minus(before)).hasMillis(150);
+  }
+
+  @Test
   void whatASocketHasSwallowedIsNoGoodput() {
     meter.began(0);
-    meter.roundBegan(1000, new Counters(0, 0, 0, 0), 0);
-    meter.observe(new Counters(10, 40_960, 900, 3_686_400), 1000 * MILLI, 1000 * MILLI);
+    meter.roundBegan(1000, Counters.NONE, 0);
+    meter.observe(new Counters(10, 40_960, 900, 900, 3_686_400), 1000 * MILLI, 1000 * MILLI);
     ConvergenceFigures figures = figures(1000);
     assertThat(figures.rates().bytesPerSecond()).isEqualTo(40_960);
     assertThat(figures.remainingPages()).isEqualTo(990);
@@ -53,8 +65,8 @@ class ConvergenceMeterTest {
   @Test
   void aDestinationThatSaysNothingForTwoSecondsHasGotNothing() {
     meter.began(0);
-    meter.roundBegan(100_000, new Counters(0, 0, 0, 0), 0);
-    Counters heard = new Counters(1000, 4_096_000, 1000, 4_096_000);
+    meter.roundBegan(100_000, Counters.NONE, 0);
+    Counters heard = new Counters(1000, 4_096_000, 1000, 1000, 4_096_000);
     meter.observe(heard, 1000 * MILLI, 1000 * MILLI);
     meter.observe(heard, 1000 * MILLI, 2000 * MILLI);
     assertThat(figures(2000).rates().bytesPerSecond()).isEqualTo(4_096_000);
@@ -66,9 +78,9 @@ class ConvergenceMeterTest {
   void whatPagesBecameLatelyIsNotWhatTheyBecameInTheFirstRound() {
     firstRound();
     meter.collected(500, 500, 0, 1000 * MILLI);
-    meter.roundBegan(500, new Counters(1000, 4_096_000, 1000, 4_096_000), 1000 * MILLI);
+    meter.roundBegan(500, new Counters(1000, 4_096_000, 1000, 1000, 4_096_000), 1000 * MILLI);
     meter.roundAcknowledged(
-        new Counters(1500, 4_146_000, 1500, 4_146_000), 10 * MILLI, 1020 * MILLI);
+        new Counters(1500, 4_146_000, 1500, 1500, 4_146_000), 10 * MILLI, 1020 * MILLI);
     assertThat(figures(1020).rates().wireBytesPerPage()).isEqualTo(100);
   }
 
@@ -76,11 +88,11 @@ class ConvergenceMeterTest {
   void wherePagesShrinkToNothingItIsPagesThatTakeTheTime() {
     firstRound();
     meter.collected(5000, 5000, 0, 1000 * MILLI);
-    Counters before = new Counters(1000, 4_096_000, 1000, 4_096_000);
+    Counters before = new Counters(1000, 4_096_000, 1000, 1000, 4_096_000);
     meter.roundBegan(5000, before, 1000 * MILLI);
     // No page of 5,000 had changed, and half a second went by.
     meter.roundAcknowledged(
-        new Counters(6000, 4_096_000, 6000, 4_096_000), 10 * MILLI, 1500 * MILLI);
+        new Counters(6000, 4_096_000, 6000, 6000, 4_096_000), 10 * MILLI, 1500 * MILLI);
     meter.collected(5000, 5000, 0, 1500 * MILLI);
     assertThat(figures(1500).sendingTime().toMillis()).isBetween(450L, 550L);
   }
@@ -98,14 +110,14 @@ class ConvergenceMeterTest {
   void aRoundThatTheLinkHeldUpDoesNotSayHowLongPagesTake() {
     firstRound();
     meter.collected(1000, 1000, 0, 1000 * MILLI);
-    Counters before = new Counters(1000, 4_096_000, 1000, 4_096_000);
+    Counters before = new Counters(1000, 4_096_000, 1000, 1000, 4_096_000);
     meter.roundBegan(1000, before, 1000 * MILLI);
     // As many bytes a second as in the first round; but its pages became less and less.
-    Counters half = new Counters(1500, 5_120_000, 1500, 5_120_000);
+    Counters half = new Counters(1500, 5_120_000, 1500, 1500, 5_120_000);
     meter.observe(half, 1250 * MILLI, 1250 * MILLI);
-    Counters most = new Counters(1750, 5_171_200, 1750, 5_171_200);
+    Counters most = new Counters(1750, 5_171_200, 1750, 1750, 5_171_200);
     meter.observe(most, 1263 * MILLI, 1263 * MILLI);
-    Counters all = new Counters(2000, 5_222_400, 2000, 5_222_400);
+    Counters all = new Counters(2000, 5_222_400, 2000, 2000, 5_222_400);
     meter.roundAcknowledged(all, 1 * MILLI, 1275 * MILLI);
     meter.collected(200, 200, 0, 1275 * MILLI);
     ConvergenceFigures figures = figures(1275);
@@ -117,11 +129,11 @@ class ConvergenceMeterTest {
   @Test
   void aTinyRoundHardlyChangesARate() {
     firstRound();
-    Counters before = new Counters(1000, 4_096_000, 1000, 4_096_000);
+    Counters before = new Counters(1000, 4_096_000, 1000, 1000, 4_096_000);
     double rate = figures(1000).rates().bytesPerSecond();
     meter.roundBegan(1, before, 1000 * MILLI);
     meter.roundAcknowledged(
-        new Counters(1001, 4_096_100, 1001, 4_096_100), 10 * MILLI, 1012 * MILLI);
+        new Counters(1001, 4_096_100, 1001, 1001, 4_096_100), 10 * MILLI, 1012 * MILLI);
     assertThat(figures(1012).rates().bytesPerSecond()).isBetween(rate * 0.98, rate * 1.02);
   }
 
@@ -145,9 +157,49 @@ class ConvergenceMeterTest {
   void nothingKnownMeansNothingPromised() {
     meter.began(0);
     ConvergenceFigures figures = figures(0);
-    assertThat(figures.downtime().expected()).isZero();
+    assertThat(figures.downtime().known()).isTrue();
+    meter.roundBegan(10, Counters.NONE, 0);
+    assertThat(figures(0).downtime().known()).as("ten pages, and no rate").isFalse();
+    assertThat(figures(0).ready()).isEmpty();
+    assertThat(figures(0).downtime().expectedText()).isEqualTo("unknown");
     assertThat(figures.rates().bytesPerSecond()).isZero();
     assertThat(figures.rates().wireBytesPerPage()).isEqualTo(4096);
+  }
+
+  @Test
+  void aDestinationThatAcknowledgesNothingIsKnownToTakeForEver() {
+    meter.began(0);
+    meter.roundBegan(10, Counters.NONE, 0);
+    meter.observe(Counters.NONE, 0, 2000 * MILLI);
+    assertThat(figures(2000).downtime().known()).isTrue();
+    assertThat(figures(2000).downtime().expected()).isGreaterThan(Duration.ofHours(1));
+  }
+
+  @Test
+  void theRestOfAFirstRoundIsTakenToHaveAsManyZerosAsWhatWasReadOfIt() {
+    meter.began(0);
+    meter.roundBegan(1000, Counters.NONE, 0);
+    meter.observe(new Counters(500, 409_600, 500, 100, 409_600), 1000 * MILLI, 1000 * MILLI);
+    ConvergenceFigures figures = figures(1000);
+    assertThat(figures.remainingPages()).isEqualTo(500);
+    assertThat(figures.rates().wireBytesPerPage()).isEqualTo(4096);
+    assertThat(figures.remainingBytes()).isEqualTo(409_600);
+    assertThat(figures.sendingTime()).hasMillis(1000);
+  }
+
+  @Test
+  void zerosOfAFirstRoundSayNothingOfDirtyPagesButThoseOfLaterOnesDo() {
+    meter.began(0);
+    meter.roundBegan(1000, Counters.NONE, 0);
+    Counters first = new Counters(1000, 819_200, 1000, 200, 819_200);
+    meter.roundAcknowledged(first, 10 * MILLI, 1000 * MILLI);
+    meter.collected(400, 400, 0, 1000 * MILLI);
+    assertThat(figures(1000).remainingBytes()).isEqualTo(400 * 4096);
+    meter.roundBegan(400, first, 1000 * MILLI);
+    Counters second = new Counters(1400, 1_638_400, 1400, 400, 1_638_400);
+    meter.roundAcknowledged(second, 10 * MILLI, 2000 * MILLI);
+    meter.collected(400, 400, 0, 2000 * MILLI);
+    assertThat(figures(2000).remainingBytes()).isEqualTo(200 * 4096);
   }
 
   @Test
@@ -173,16 +225,16 @@ class ConvergenceMeterTest {
   void aTimeInWhichNothingWasSentIsNoSlowLinkAndNoFasterGuest() {
     firstRound();
     meter.collected(1000, 1000, 0, 1000 * MILLI);
-    Counters before = new Counters(1000, 4_096_000, 1000, 4_096_000);
+    Counters before = new Counters(1000, 4_096_000, 1000, 1000, 4_096_000);
     meter.roundBegan(1000, before, 1000 * MILLI);
-    Counters half = new Counters(1500, 6_144_000, 1500, 6_144_000);
+    Counters half = new Counters(1500, 6_144_000, 1500, 1500, 6_144_000);
     meter.observe(half, 1500 * MILLI, 1500 * MILLI);
     double rate = figures(1500).rates().bytesPerSecond();
     // A minute goes by; what was on its way arrives in it.
-    Counters later = new Counters(1600, 6_553_600, 1600, 6_553_600);
+    Counters later = new Counters(1600, 6_553_600, 1600, 1600, 6_553_600);
     meter.idled(later, 60_000 * MILLI, 1500 * MILLI);
     meter.roundAcknowledged(
-        new Counters(2000, 8_192_000, 2000, 8_192_000), 10 * MILLI, 1900 * MILLI);
+        new Counters(2000, 8_192_000, 2000, 2000, 8_192_000), 10 * MILLI, 1900 * MILLI);
     assertThat(figures(1900).rates().bytesPerSecond()).isBetween(rate * 0.98, rate * 1.05);
     // The guest dirtied 1,000 pages a second all the time.
     meter.collected(60_900, 8_000, 0, 1900 * MILLI);

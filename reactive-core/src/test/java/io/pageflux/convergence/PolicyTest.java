@@ -7,6 +7,7 @@ import io.pageflux.convergence.AutoConverge.Settings;
 import io.pageflux.convergence.ConvergenceControl.Action;
 import io.pageflux.convergence.ConvergenceDecision.Abort;
 import io.pageflux.convergence.ConvergenceDecision.SetDowntimeLimit;
+import io.pageflux.convergence.ConvergenceDecision.StartPostcopy;
 import io.pageflux.convergence.ConvergenceDecision.SwitchOver;
 import io.pageflux.convergence.ConvergenceDecision.Throttle;
 import io.pageflux.convergence.ConvergenceDecision.Wait;
@@ -68,22 +69,157 @@ class PolicyTest {
         .isEqualTo(Action.SWITCH_OVER);
   }
 
+  @Test
+  void whatIsForcedWaitsForARoundThatLeavesLittle() {
+    LimitPolicy policy = new LimitPolicy(SWITCHING);
+    assertThat(policy.decide(round(5).stalled(1, false).with(100))).isInstanceOf(Wait.class);
+    assertThat(policy.decide(round(5).at(5400).inRound().stalled(1, true).with(100)))
+        .as("a round under way")
+        .isInstanceOf(Wait.class);
+    assertThat(policy.decide(round(6).at(5450).stalled(2, true).with(100)))
+        .isInstanceOf(SwitchOver.class);
+  }
+
+  @Test
+  void whatIsForcedWaitsForEightRoundsAndATenthOfItsTimeAtTheMost() {
+    LimitPolicy rounds = new LimitPolicy(SWITCHING);
+    for (int round = 5; round < 13; round++) {
+      assertThat(rounds.decide(round(round).at(5000 + round).stalled(9, false).with(100)))
+          .isInstanceOf(Wait.class);
+    }
+    assertThat(rounds.decide(round(13).at(5013).stalled(9, false).with(100)))
+        .isInstanceOf(SwitchOver.class);
+    LimitPolicy time = new LimitPolicy(SWITCHING);
+    assertThat(time.decide(round(2).at(60_000).stalled(1, false).with(100)))
+        .isInstanceOf(Wait.class);
+    assertThat(time.decide(round(3).at(65_999).stalled(2, false).with(100)))
+        .isInstanceOf(Wait.class);
+    assertThat(time.decide(round(4).at(66_000).stalled(3, false).with(100)))
+        .isInstanceOf(SwitchOver.class);
+  }
+
+  @Test
+  void whatIsGivenUpIsGivenUpAtOnce() {
+    assertThat(new LimitPolicy(LIMITS).decide(round(5).stalled(1, false).with(100)))
+        .isInstanceOf(Abort.class);
+  }
+
+  // Post-copy.
+
+  private static ConvergencePolicy postcopy(int rounds, Duration time) {
+    return PostcopyPolicy.after(LimitPolicy::new, rounds, time)
+        .make(LIMITS.withMaxRounds(99).withTimeout(Duration.ofMinutes(5)));
+  }
+
+  private static final Duration MINUTE = Duration.ofMinutes(1);
+
+  @Test
+  void preCopyIsLeftForPostCopyWhenItsRoundsAreOver() {
+    ConvergencePolicy policy = postcopy(3, MINUTE);
+    assertThat(policy.decide(round(2).with(100))).isInstanceOf(Wait.class);
+    assertThat(policy.decide(round(3).inRound().with(100))).isInstanceOf(Wait.class);
+    assertThat(policy.decide(round(3).with(100)))
+        .isEqualTo(new StartPostcopy("3 round(s) of pre-copy sent"));
+  }
+
+  @Test
+  void preCopyIsLeftForPostCopyWhenItsTimeIsOverAlsoInItsFirstRound() {
+    ConvergencePolicy policy = postcopy(3, MINUTE);
+    assertThat(policy.decide(round(0).inRound().at(59_999).with(100))).isInstanceOf(Wait.class);
+    assertThat(policy.decide(round(0).inRound().at(60_000).with(100)))
+        .isEqualTo(new StartPostcopy("60 s of pre-copy are over"));
+  }
+
+  @Test
+  void preCopyIsLeftForPostCopyWhenItBringsNoProgress() {
+    ConvergencePolicy policy = postcopy(30, MINUTE);
+    assertThat(policy.decide(round(4).stalled(1, true).with(100))).isInstanceOf(Wait.class);
+    assertThat(policy.decide(round(5).stalled(2, true).with(100)))
+        .isEqualTo(new StartPostcopy("2 rounds have brought no progress"));
+  }
+
+  @Test
+  void postCopyBeginsWhenARoundLeavesLittleAndNotMuchLater() {
+    ConvergencePolicy policy = postcopy(3, MINUTE);
+    assertThat(policy.decide(round(3).stalled(1, false).with(100))).isInstanceOf(Wait.class);
+    assertThat(policy.decide(round(4).at(3100).stalled(0, true).with(100)))
+        .isInstanceOf(StartPostcopy.class);
+    ConvergencePolicy timed = postcopy(99, MINUTE);
+    assertThat(timed.decide(round(9).inRound().at(60_000).with(100))).isInstanceOf(Wait.class);
+    assertThat(timed.decide(round(9).inRound().at(66_000).with(100)))
+        .as("at last within a round")
+        .isInstanceOf(StartPostcopy.class);
+  }
+
+  @Test
+  void theEndOfAnotherPolicyComesBeforePostCopyAndItsThrottleDoesNot() {
+    assertThat(postcopy(1, MINUTE).decide(round(1).expecting(100).with(100)))
+        .isInstanceOf(SwitchOver.class);
+    assertThat(
+            PostcopyPolicy.after(LimitPolicy::new, 5, MINUTE)
+                .make(LIMITS)
+                .decide(round(5).with(100)))
+        .isInstanceOf(Abort.class);
+    ConvergencePolicy throttling =
+        PostcopyPolicy.after(limits -> figures -> new Throttle(20, "too fast"), 2, MINUTE)
+            .make(LIMITS);
+    assertThat(throttling.decide(round(1).with(100))).isInstanceOf(Throttle.class);
+    assertThat(throttling.decide(round(2).with(100))).isInstanceOf(StartPostcopy.class);
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> PostcopyPolicy.after(LimitPolicy::new, -1, MINUTE));
+  }
+
+  @Test
+  void postCopyThatIsNotPossibleIsRefusedOnceAndTheRestGoesOn() {
+    ConvergenceControl control =
+        new ConvergenceControl(PostcopyPolicy.after(LimitPolicy::new, 1, MINUTE), LIMITS);
+    assertThat(control.decide(round(1).with(100)).steps())
+        .extracting(ConvergenceStep::kind)
+        .containsExactly(Kind.POSTCOPY_REFUSED);
+    assertThat(control.decide(round(2).with(100)).steps()).isEmpty();
+    assertThat(control.decide(round(3).expecting(1).with(100)).action())
+        .isEqualTo(Action.SWITCH_OVER);
+  }
+
+  @Test
+  void anotherLimitBeginsThePolicyOfThePreCopyAnewButNotItsRoundsAndTime() {
+    ConvergenceControl control =
+        new ConvergenceControl(
+            PostcopyPolicy.after(RampedDowntime::new, 4, MINUTE), LIMITS.withMaxRounds(99));
+    control.allowPostcopy();
+    control.decide(round(1).with(0));
+    assertThat(control.downtimeLimit()).hasMillis(150);
+    assertThat(control.give(Duration.ofMillis(80), Duration.ofSeconds(1)))
+        .extracting(ConvergenceStep::kind)
+        .containsExactly(Kind.DOWNTIME_LIMIT);
+    assertThat(control.decide(round(3).with(0)).action()).isEqualTo(Action.GO_ON);
+    assertThat(control.decide(round(4).with(0)).action()).isEqualTo(Action.START_POSTCOPY);
+  }
+
   // The ramp.
 
   @Test
   void theRampHasTheFiguresOfTheProposal() {
     ConvergenceControl control =
-        new ConvergenceControl(RampedDowntime::new, LIMITS.withMaxRounds(99));
+        new ConvergenceControl(
+            RampedDowntime::new, LIMITS.withMaxRounds(99).withTimeout(Duration.ofMinutes(5)));
     List<String> steps = new ArrayList<>();
-    for (int second = 1; second < 100; second++) {
+    for (int half = 1; half < 200; half++) {
       control
-          .decide(round(Math.min(second, 98)).at(second * 500L).with(0))
+          .decide(round(Math.min(half, 98)).at(half * 500L).with(0))
           .steps()
           .forEach(
               step -> steps.add(step.at().toMillis() + " " + control.downtimeLimit().toMillis()));
     }
     assertThat(steps)
-        .containsExactly("500 150", "1500 300", "11500 450", "21500 600", "31500 750", "41500 900");
+        .containsExactly(
+            "500 150",
+            "11500 300",
+            "21500 450",
+            "31500 600",
+            "41500 750",
+            "51500 900",
+            "61500 1050");
   }
 
   @Test
@@ -91,7 +227,8 @@ class PolicyTest {
     ConvergenceControl control = new ConvergenceControl(RampedDowntime::new, LIMITS);
     control.decide(round(1).expecting(250).with(0));
     assertThat(control.downtimeLimit()).hasMillis(150);
-    ConvergenceControl.Outcome outcome = control.decide(round(3).expecting(250).with(0));
+    assertThat(control.decide(round(3).expecting(250).with(0)).steps()).isEmpty();
+    ConvergenceControl.Outcome outcome = control.decide(round(4).at(13_000).expecting(250).with(0));
     assertThat(outcome.action()).isEqualTo(Action.SWITCH_OVER);
     assertThat(outcome.steps())
         .extracting(ConvergenceStep::kind)

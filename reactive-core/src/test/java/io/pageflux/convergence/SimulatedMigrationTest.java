@@ -52,6 +52,33 @@ class SimulatedMigrationTest {
     }
   }
 
+  private static Simulation.Result slowToPause(SwitchOverCost known) {
+    return Simulation.ofMebibytes(512)
+        .writing(t -> 40 * MB)
+        .link(t -> 100 * MB)
+        .pausing(Duration.ofMillis(150), known)
+        .run(LimitPolicy::new, LIMITS);
+  }
+
+  @Test
+  void howLongAGuestTakesToBePausedIsLearnedOnce() {
+    SwitchOverCost cost = SwitchOverCost.unknown();
+    Simulation.Result first = slowToPause(cost);
+    assertThat(first.downtime().minus(first.expectedDowntime()))
+        .as("nobody can know: %s", first)
+        .isGreaterThan(Duration.ofMillis(120));
+    Simulation.Result second = slowToPause(cost);
+    assertEstimated(second);
+    assertThat(second.downtime()).isLessThan(Duration.ofMillis(300 + 20));
+  }
+
+  @Test
+  void whoKnowsHowLongAGuestTakesToBePausedMaySayItBeforeTheFirstTime() {
+    Simulation.Result told = slowToPause(SwitchOverCost.of(Duration.ofMillis(150)));
+    assertEstimated(told);
+    assertThat(told.downtime()).isLessThan(Duration.ofMillis(300 + 20));
+  }
+
   private static List<ConvergencePolicy.Maker> all() {
     return List.of(
         LimitPolicy::new,
@@ -125,16 +152,51 @@ class SimulatedMigrationTest {
 
   @Test
   void theScenarioOfTheProposalBehavesAsItDidThere() {
-    // 8 GiB at 1 Gbit/s, 650 Mbit/s dirtied in a part of the memory.
-    Simulation.Result ramped = proposal().run(RampedDowntime::new, LIMITS);
-    Simulation.Result fixed = proposal().run(LimitPolicy::new, LIMITS);
-    assertThat(ramped.action()).isEqualTo(Action.SWITCH_OVER);
-    assertThat(ramped.seconds()).isLessThanOrEqualTo(fixed.seconds());
-    assertThat(ramped.rounds()).isLessThanOrEqualTo(fixed.rounds());
+    // There, means of ten: 92 s instead of 112, 28 rounds instead of 69, 9.7 GiB instead of 11.9,
+    // 160 ms more of downtime, and the slowest of ten took 98 s instead of 161.
+    Means ramped = Means.of(RampedDowntime::new);
+    Means fixed = Means.of(LimitPolicy::new);
+    assertThat(fixed.seconds()).isBetween(100.0, 130.0);
+    assertThat(ramped.seconds() / fixed.seconds()).isBetween(0.7, 0.88);
+    assertThat(ramped.rounds() / fixed.rounds()).isBetween(0.3, 0.65);
+    assertThat(ramped.millis() - fixed.millis()).isBetween(50.0, 250.0);
+    assertThat(fixed.longest() - ramped.longest()).isGreaterThan(20);
   }
 
-  private static Simulation proposal() {
-    return Simulation.ofMebibytes(8192).writing(t -> 650e6 / 8).link(t -> 1e9 / 8);
+  /** Of ten migrations of the proposal's guest. */
+  private record Means(double seconds, double rounds, double millis, double longest) {
+    static Means of(ConvergencePolicy.Maker policy) {
+      double seconds = 0;
+      double rounds = 0;
+      double millis = 0;
+      double longest = 0;
+      for (int seed = 0; seed < 10; seed++) {
+        Simulation.Result result = proposal(seed).run(policy, LIMITS);
+        assertThat(result.action()).as("seed %d: %s", seed, result).isEqualTo(Action.SWITCH_OVER);
+        seconds += result.seconds() / 10;
+        rounds += result.rounds() / 10.0;
+        millis += result.downtime().toMillis() / 10.0;
+        longest = Math.max(longest, result.seconds());
+      }
+      return new Means(seconds, rounds, millis, longest);
+    }
+  }
+
+  /**
+   * 8 GiB at 1 Gbit/s. How its guest wrote, the proposal does not say, but that the expected
+   * downtime went up and down around a plateau above 300 ms: so it is a part of the memory that is
+   * rewritten all the time, now slower and now faster.
+   */
+  private static Simulation proposal(int seed) {
+    return Simulation.ofMebibytes(8192)
+        .hot(95)
+        .writing(t -> (0.83 + 1.14 * at(seed, (int) (t / 0.5))) * 1e9 / 8)
+        .link(t -> 1e9 / 8);
+  }
+
+  /** {@return a number from 0 to 1 that depends on nothing else} */
+  private static double at(int seed, int moment) {
+    return new SplittableRandom(seed * 1_000_003L + moment).nextDouble();
   }
 
   @ParameterizedTest
@@ -228,6 +290,103 @@ class SimulatedMigrationTest {
     assertThat(most).isGreaterThanOrEqualTo(2);
   }
 
+  private static Simulation oscillating(double phase) {
+    return Simulation.ofMebibytes(64)
+        .writing(t -> (220 + 180 * Math.sin(2 * Math.PI * (t / 2.5 + phase))) * MB)
+        .link(t -> 100 * MB)
+        .unthrottled();
+  }
+
+  @ParameterizedTest
+  @ValueSource(doubles = {0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9})
+  void aGuestThatIsPausedByForceIsNotPausedAtAPeak(double phase) {
+    ConvergenceLimits forcing = LIMITS.withMaxRounds(40).withAtLimit(AtLimit.SWITCH_OVER);
+    for (ConvergencePolicy.Maker policy :
+        List.<ConvergencePolicy.Maker>of(
+            limits -> new LimitPolicy(limits.withDowntimeLimit(Duration.ofMillis(100))),
+            AutoConverge::new,
+            IntentPolicy.of(new Intent.ShortDowntime()),
+            IntentPolicy.of(new Intent.FinishWithin(Duration.ofSeconds(20))))) {
+      Simulation.Result result =
+          oscillating(phase).run(policy, forcing.withDowntimeLimit(Duration.ofMillis(100)));
+      assertThat(result.action()).as("%s", result).isEqualTo(Action.SWITCH_OVER);
+      assertThat(result.rounds()).isLessThanOrEqualTo(48);
+      assertThat(result.seconds() + result.downtime().toMillis() / 1e3).isLessThan(25);
+      assertNotAtAPeak(result);
+    }
+  }
+
+  /** No more than a tenth above the best of the last rounds. */
+  private static void assertNotAtAPeak(Simulation.Result result) {
+    assertThat(result.downtime().toMillis())
+        .as("%s; %s", result, result.downtimes())
+        .isLessThanOrEqualTo((long) (1.1 * result.leastOfLate(8).toMillis()));
+  }
+
+  @ParameterizedTest
+  @ValueSource(doubles = {0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9})
+  void postCopyDoesNotBeginAtAPeak(double phase) {
+    for (ConvergencePolicy.Maker policy :
+        List.of(
+            PostcopyPolicy.after(LimitPolicy::new, 12, Duration.ofMinutes(1)),
+            PostcopyPolicy.after(LimitPolicy::new, 99, Duration.ofSeconds(12)),
+            PostcopyPolicy.after(LimitPolicy::new, 99, Duration.ofMinutes(1)))) {
+      Simulation.Result result =
+          oscillating(phase)
+              .postcopy()
+              .run(policy, LIMITS.withDowntimeLimit(Duration.ofMillis(100)));
+      assertThat(result.action()).as("%s", result).isEqualTo(Action.START_POSTCOPY);
+      assertThat(result.seconds()).isLessThan(15);
+      assertNotAtAPeak(result);
+    }
+  }
+
+  /** A link whose rate is another one every 3 s. */
+  private static Simulation overAChangingLink(int seed) {
+    return Simulation.ofMebibytes(256)
+        .writing(t -> 80 * MB)
+        .link(t -> (20 + 100 * at(seed, (int) (t / 3))) * MB)
+        .postcopy();
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {1, 2, 3, 4, 5})
+  void overALinkThatComesAndGoesPostCopyBeginsInTimeOrIsNotNeeded(int seed) {
+    for (ConvergencePolicy.Maker first : all()) {
+      Simulation.Result result =
+          overAChangingLink(seed)
+              .run(PostcopyPolicy.after(first, 6, Duration.ofSeconds(30)), LIMITS);
+      assertThat(result.action())
+          .as("seed %d: %s", seed, result)
+          .isIn(Action.START_POSTCOPY, Action.SWITCH_OVER);
+      assertThat(result.seconds()).isLessThan(36.2);
+      if (result.action() == Action.SWITCH_OVER) {
+        assertThat(result.expectedDowntime())
+            .isLessThanOrEqualTo(result.asked().getLast().downtime().limit());
+      }
+    }
+  }
+
+  @Test
+  void aLimitThatIsRaisedMeanwhileMakesPostCopyNeedless() {
+    ConvergencePolicy.Maker policy =
+        PostcopyPolicy.after(LimitPolicy::new, 99, Duration.ofSeconds(30));
+    Simulation.Result low = overAChangingLink(1).run(policy, LIMITS);
+    assertThat(low.action()).as("%s", low).isEqualTo(Action.START_POSTCOPY);
+    double before = low.seconds() / 2;
+    Simulation.Result raised =
+        overAChangingLink(1).limitAt(before, Duration.ofSeconds(20)).run(policy, LIMITS);
+    assertThat(raised.action()).as("%s", raised).isEqualTo(Action.SWITCH_OVER);
+    assertThat(raised.steps(Kind.DOWNTIME_LIMIT))
+        .singleElement()
+        .satisfies(step -> assertThat(step.why()).isEqualTo("it was set"));
+    // Its time goes on: it is the policy that begins anew, not the migration.
+    Simulation.Result lowered =
+        overAChangingLink(1).limitAt(before, Duration.ofMillis(10)).run(policy, LIMITS);
+    assertThat(lowered.action()).isEqualTo(Action.START_POSTCOPY);
+    assertThat(lowered.seconds()).isLessThanOrEqualTo(low.seconds() + 3);
+  }
+
   @Test
   void aLinkThatCollapsesIsNoticedBeforeTheRoundEnds() {
     Simulation.Result result =
@@ -287,6 +446,19 @@ class SimulatedMigrationTest {
             .run(LimitPolicy::new, LIMITS);
     assertThat(result.action()).isEqualTo(Action.SWITCH_OVER);
     assertEstimated(result);
+  }
+
+  @Test
+  void ofAGuestThatIsMostlyZeroLittleRemainsAlsoInTheFirstRound() {
+    Simulation.Result result =
+        Simulation.ofMebibytes(4096).zero(0.8).link(t -> 100 * MB).run(LimitPolicy::new, LIMITS);
+    ConvergenceFigures second =
+        result.asked().stream()
+            .filter(f -> f.rounds() == 0 && f.elapsed().toSeconds() == 2)
+            .findFirst()
+            .orElseThrow();
+    // All of it takes 8.6 s.
+    assertThat(second.sendingTime().toMillis()).isBetween(6_000L, 7_500L);
   }
 
   @Test

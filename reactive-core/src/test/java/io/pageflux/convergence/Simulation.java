@@ -3,6 +3,7 @@ package io.pageflux.convergence;
 import io.pageflux.convergence.ConvergenceControl.Action;
 import io.pageflux.convergence.ConvergenceMeter.Counters;
 import io.pageflux.convergence.ConvergenceStep.Kind;
+import io.pageflux.convergence.SwitchOverCost.Part;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -28,16 +29,22 @@ final class Simulation {
   private static final Duration NEVER = Duration.ofHours(6);
 
   private final double pages;
+  private double hotPages;
   private double bytesPerPage = 4096;
   private double laterBytesPerPage = 4096;
   private double zeroPart;
   private DoubleUnaryOperator pagesWrittenPerSecond = t -> 0;
   private DoubleUnaryOperator linkBytesPerSecond = t -> 1e8;
   private boolean canThrottle = true;
+  private boolean postcopy;
+  private double limitChangesAt = Double.MAX_VALUE;
+  private Duration otherLimit = Duration.ZERO;
+  private Duration pause = Duration.ZERO;
+  private SwitchOverCost switchOver = SwitchOverCost.of(Duration.ZERO);
 
-  private ConvergenceMeter meter = new ConvergenceMeter(4096);
   private long now = 1_000_000_000_000L;
   private long began = now;
+  private ConvergenceMeter meter = new ConvergenceMeter(4096, switchOver);
   private double dirty; // found by the last collections
   private double written; // since the last one, and not found before
   private int throttle;
@@ -49,9 +56,11 @@ final class Simulation {
   private double sentBytes;
   private final List<ConvergenceStep> steps = new ArrayList<>();
   private final List<ConvergenceFigures> asked = new ArrayList<>();
+  private final List<Duration> downtimes = new ArrayList<>();
 
   private Simulation(double pages) {
     this.pages = pages;
+    this.hotPages = pages;
   }
 
   static Simulation ofMebibytes(double mebibytes) {
@@ -88,6 +97,32 @@ final class Simulation {
     return this;
   }
 
+  /** How long it takes to pause the guest, and what is known of that. */
+  Simulation pausing(Duration took, SwitchOverCost known) {
+    pause = took;
+    switchOver = known;
+    return this;
+  }
+
+  /** Writes go to a part of the memory only. */
+  Simulation hot(double mebibytes) {
+    hotPages = mebibytes * 256;
+    return this;
+  }
+
+  /** Post-copy is possible. */
+  Simulation postcopy() {
+    postcopy = true;
+    return this;
+  }
+
+  /** Somebody sets another limit of the downtime meanwhile. */
+  Simulation limitAt(double second, Duration limit) {
+    limitChangesAt = second;
+    otherLimit = limit;
+    return this;
+  }
+
   /** How it ended. */
   record Result(
       Action action,
@@ -98,7 +133,15 @@ final class Simulation {
       int rounds,
       int greatestThrottle,
       List<ConvergenceStep> steps,
-      List<ConvergenceFigures> asked) {
+      List<ConvergenceFigures> asked,
+      List<Duration> downtimes) {
+
+    /** The least downtime that a pause at the end of one of the last rounds would have had. */
+    Duration leastOfLate(int ends) {
+      return downtimes.subList(Math.max(0, downtimes.size() - ends), downtimes.size()).stream()
+          .min(Duration::compareTo)
+          .orElseThrow();
+    }
 
     List<ConvergenceStep> steps(Kind kind) {
       return steps.stream().filter(step -> step.kind() == kind).toList();
@@ -116,15 +159,23 @@ final class Simulation {
   }
 
   private Counters counters() {
+    return counters(settled, acknowledgedBytes);
+  }
+
+  private Counters counters(double heardPages, double heardBytes) {
     return new Counters(
-        (long) settled, (long) acknowledgedBytes, (long) contentPages, (long) sentBytes);
+        (long) heardPages,
+        (long) heardBytes,
+        (long) settled,
+        (long) contentPages,
+        (long) sentBytes);
   }
 
   private void guestWrites() {
-    double unwritten = pages - dirty - written;
+    double unwritten = Math.max(0, hotPages - dirty - written);
     double writes =
         pagesWrittenPerSecond.applyAsDouble(seconds()) * TICK_SECONDS * (100 - throttle) / 100;
-    written += unwritten * (1 - Math.exp(-writes / pages));
+    written += unwritten * (1 - Math.exp(-writes / hotPages));
   }
 
   private void collect() {
@@ -136,6 +187,10 @@ final class Simulation {
 
   Result run(ConvergencePolicy.Maker policy, ConvergenceLimits limits) {
     ConvergenceControl control = new ConvergenceControl(policy, limits);
+    meter = new ConvergenceMeter(4096, switchOver);
+    if (postcopy) {
+      control.allowPostcopy();
+    }
     meter.began(now);
     dirty = pages;
     long lastPeriod = now;
@@ -169,11 +224,7 @@ final class Simulation {
         }
         if (now - lastPeriod >= ConvergenceMeter.PERIOD.toNanos()) {
           lastPeriod = now;
-          meter.observe(
-              new Counters(
-                  (long) heardSettled, (long) heardBytes, (long) contentPages, (long) sentBytes),
-              heardAt,
-              now);
+          meter.observe(counters(heardSettled, heardBytes), heardAt, now);
           if (rounds > 0) {
             collect();
           }
@@ -201,10 +252,17 @@ final class Simulation {
   }
 
   private @Nullable Result ask(ConvergenceControl control) {
+    if (seconds() >= limitChangesAt) {
+      limitChangesAt = Double.MAX_VALUE;
+      steps.addAll(control.give(otherLimit, Duration.ofNanos(now - began)));
+    }
     ConvergenceFigures figures =
         meter.figures(
             control.downtimeLimit(), new ConvergenceFigures.Throttle(throttle, canThrottle), now);
     asked.add(figures);
+    if (figures.roundEnded()) {
+      downtimes.add(downtime());
+    }
     ConvergenceControl.Outcome outcome = control.decide(figures);
     steps.addAll(outcome.steps());
     if (outcome.throttlePercent() >= 0) {
@@ -217,6 +275,12 @@ final class Simulation {
     if (outcome.action() == Action.GO_ON) {
       return null;
     }
+    if (outcome.action() != Action.ABORT) {
+      switchOver.learn(Part.PAUSE, pause);
+      switchOver.learn(Part.STATE, Duration.ZERO);
+      switchOver.learn(Part.PREPARE, Duration.ZERO);
+      switchOver.learn(Part.START, Duration.ZERO);
+    }
     return new Result(
         outcome.action(),
         outcome.reason(),
@@ -226,7 +290,8 @@ final class Simulation {
         rounds,
         greatestThrottle,
         List.copyOf(steps),
-        List.copyOf(asked));
+        List.copyOf(asked),
+        List.copyOf(downtimes));
   }
 
   /** What a pause would cost in truth. */
@@ -238,6 +303,6 @@ final class Simulation {
       bytes -= linkBytesPerSecond.applyAsDouble(t + sending) * TICK_SECONDS;
       sending += TICK_SECONDS;
     }
-    return Duration.ofNanos((long) (sending * 1e9) + COLLECT_NANOS + 3 * ANSWER_NANOS);
+    return pause.plusNanos((long) (sending * 1e9) + COLLECT_NANOS + 3 * ANSWER_NANOS);
   }
 }

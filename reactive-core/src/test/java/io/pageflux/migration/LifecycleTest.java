@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
 import io.pageflux.codec.XbzrleSpec;
+import io.pageflux.convergence.SwitchOverCost;
 import io.pageflux.dirty.DirtyTracker;
 import io.pageflux.dirty.ReportedWrites;
 import io.pageflux.memory.GuestMemory;
@@ -29,6 +30,7 @@ import java.util.function.Consumer;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
 import reactor.core.publisher.Sinks;
 
@@ -482,5 +484,42 @@ class LifecycleTest {
     assertThat(source.running).isTrue();
     assertThat(source.memory.block(0).segment().get(java.lang.foreign.ValueLayout.JAVA_BYTE, 512))
         .isEqualTo((byte) 'a');
+  }
+
+  // What a switch-over costs.
+
+  @Test
+  void aMigrationLearnsWhatItsSwitchOverCosts() {
+    SwitchOverCost cost = SwitchOverCost.of(Duration.ofDays(1));
+    assertThat(migrate(outgoing().withSwitchOverCost(cost)).out().error()).isNull();
+    assertThat(cost.isLearned()).isTrue();
+    assertThat(cost.expected()).isLessThan(Duration.ofDays(1));
+  }
+
+  @Test
+  void aSwitchOverThatFailsHasTaughtWhatWasDone() {
+    SwitchOverCost cost = SwitchOverCost.of(Duration.ZERO);
+    Guest broken =
+        new Guest() {
+          @Override
+          public Mono<Void> pause() {
+            return Mono.empty();
+          }
+
+          @Override
+          public Mono<Void> resume() {
+            return Mono.empty();
+          }
+
+          @Override
+          public Mono<Void> loadDeviceState(Flux<byte[]> pieces) {
+            return Mono.error(new IOException("no such device"));
+          }
+        };
+    IncomingSpec in = IncomingSpec.of(destination.memory, broken, transport.acceptor());
+    Ends ends = migrate(source.migrate(outgoing().withSwitchOverCost(cost)), in);
+    assertThat(ends.out().error()).hasMessageContaining("no such device");
+    assertThat(cost.expected()).as("the pause and the state").isPositive();
+    assertThat(cost.isLearned()).as("nothing was started").isFalse();
   }
 }

@@ -69,7 +69,14 @@ class ForecasterTest {
   void aGuestThatIsThrottledConverges() {
     ForecastSpec auto =
         new ForecastSpec(
-            t -> 10.0 * MIB, Duration.ofMillis(1), LIMITS, AutoConverge::new, true, 20, 1);
+            t -> 10.0 * MIB,
+            Duration.ofMillis(1),
+            LIMITS,
+            AutoConverge::new,
+            Duration.ZERO,
+            true,
+            20,
+            1);
     Forecast forecast = Forecaster.of(writing(20), auto);
     assertThat(forecast.verdict()).isEqualTo(Verdict.CONVERGES);
     assertThat(forecast.throttlePercent().expected()).isGreaterThan(20);

@@ -4,6 +4,8 @@ import io.pageflux.convergence.AutoConverge;
 import io.pageflux.convergence.ConvergencePolicy;
 import io.pageflux.convergence.Intent;
 import io.pageflux.convergence.IntentPolicy;
+import io.pageflux.convergence.SwitchOverCost;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -27,6 +29,14 @@ public final class ConvergenceOptions {
               + " short-migration (raise the limit to 3.5 times itself first), or"
               + " finish-within=DURATION.")
   private @Nullable Intent intent;
+
+  @Option(
+      names = "--switchover-cost",
+      paramLabel = "DURATION",
+      description =
+          "What pausing the guest, saving and loading its devices' state and starting it takes, if"
+              + " that is known from an earlier migration; the expected downtime includes it.")
+  private @Nullable Duration switchOverCost;
 
   /** Made by picocli. */
   public ConvergenceOptions() {}
@@ -52,6 +62,12 @@ public final class ConvergenceOptions {
     return autoConverge ? AutoConverge::new : other;
   }
 
+  /** {@return what is known of a switch-over's cost} */
+  public SwitchOverCost switchOverCost() {
+    Duration cost = switchOverCost;
+    return cost == null ? SwitchOverCost.unknown() : SwitchOverCost.of(cost);
+  }
+
   /** {@return whether a policy was asked for} */
   public boolean isGiven() {
     return autoConverge || intent != null;
@@ -71,6 +87,10 @@ public final class ConvergenceOptions {
     }
     if (intent != null) {
       arguments.add("--intent=" + IntentChoice.text(intent));
+    }
+    Duration cost = switchOverCost;
+    if (cost != null) {
+      arguments.add("--switchover-cost=" + cost.toNanos() / 1000 + "us");
     }
     return arguments;
   }

@@ -5,6 +5,7 @@ import io.pageflux.convergence.ConvergenceLimits;
 import io.pageflux.convergence.ConvergencePolicy;
 import io.pageflux.convergence.LimitPolicy;
 import io.pageflux.convergence.PostcopyPolicy;
+import io.pageflux.convergence.SwitchOverCost;
 import io.pageflux.examples.cli.ByteRate;
 import io.pageflux.examples.cli.ByteSize;
 import io.pageflux.examples.cli.CliException;
@@ -239,6 +240,10 @@ final class DemoOptions {
           postcopyAfter() == 0 ? Duration.ZERO : timeout);
     }
     return convergence.policyOr(LimitPolicy::new);
+  }
+
+  SwitchOverCost switchOverCost() {
+    return convergence.switchOverCost();
   }
 
   String policyText() {

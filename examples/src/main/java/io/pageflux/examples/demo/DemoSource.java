@@ -149,6 +149,7 @@ public final class DemoSource implements Callable<Integer> {
         .withMaxBandwidth(options.linkBytesPerSecond())
         .withLimits(options.limits())
         .withPolicy(options.policy())
+        .withSwitchOverCost(options.switchOverCost())
         .withSharedMemory(options.sharedMemory())
         .withPostcopy(options.postcopy() ? OutgoingPostcopySpec.DEFAULT : null)
         .withResume(cuts ? Reconnection.attempts(10) : null)

@@ -272,6 +272,7 @@ public final class SendCommand implements Callable<Integer> {
         .withMaxRounds(maxRounds)
         .withTimeout(timeout)
         .withPolicy(convergence.policyOr(IntentPolicy.of(new Intent.ShortDowntime())))
+        .withSwitchOverCost(convergence.switchOverCost())
         .withAtLimit(onLimit.atLimit())
         .withPeerTimeout(peerTimeout)
         // What is captured is one connection's stream.

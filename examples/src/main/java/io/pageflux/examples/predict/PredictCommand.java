@@ -182,6 +182,7 @@ public final class PredictCommand implements Callable<Integer> {
                   roundTrip,
                   new ConvergenceLimits(downtimeLimit, maxRounds, timeout, onLimit.atLimit()),
                   convergence.policyOr(IntentPolicy.of(new Intent.ShortDowntime())),
+                  convergence.switchOverCost().expected(),
                   canThrottle,
                   ForecastSpec.DEFAULT_RUNS,
                   1)));

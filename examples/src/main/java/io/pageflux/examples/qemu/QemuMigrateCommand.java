@@ -234,6 +234,7 @@ public final class QemuMigrateCommand implements Callable<Integer> {
         .withMaxRounds(maxRounds)
         .withTimeout(timeout)
         .withPolicy(convergence.policyOr(outgoing.policy()))
+        .withSwitchOverCost(convergence.switchOverCost())
         .withAtLimit(onLimit.atLimit());
   }
 

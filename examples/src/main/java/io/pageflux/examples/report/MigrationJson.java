@@ -21,7 +21,8 @@ import org.jspecify.annotations.Nullable;
  * query-migrate}: times in milliseconds, sizes in bytes, {@code mbps} in 10^6 bits per second.
  * {@code tracker}, {@code rounds} and {@code steps} are Pageflux's own, as are some members of
  * {@code compression}; {@code downtime-limit} is QEMU's parameter of that name as it is now. {@code
- * cpu-throttle-percentage} is there while the guest is throttled.
+ * cpu-throttle-percentage} is there while the guest is throttled, {@code expected-downtime} as soon
+ * as something is known of it.
  */
 public final class MigrationJson {
 
@@ -34,7 +35,10 @@ public final class MigrationJson {
     json.put("total-time", info.totalTime().toMillis());
     json.put("setup-time", info.setupTime().toMillis());
     json.put("downtime", info.downtime().toMillis());
-    json.put("expected-downtime", info.expectedDowntime().toMillis());
+    Duration expected = info.expectedDowntime();
+    if (expected != null) {
+      json.put("expected-downtime", expected.toMillis());
+    }
     if (info.cpuThrottlePercentage() > 0) {
       json.put("cpu-throttle-percentage", info.cpuThrottlePercentage());
     }
