@@ -14,7 +14,6 @@ import io.pageflux.transport.tcp.SocketTransport;
 import io.pageflux.transport.tcp.TcpSpec;
 import io.pageflux.transport.tcp.UnixSpec;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
@@ -71,7 +70,7 @@ final class CheckpointDestination implements Side.Destination {
                 IncomingCheckpointSpec.of(memory, guest, new NotingAcceptor(real, made::set))
                     .withStagingBytes(2 * run.sizeBytes())
                     .withWorkers(1)
-                    .withPeerTimeout(faulty ? FaultRun.PEER_TIMEOUT : Duration.ofSeconds(15)))
+                    .withPeerTimeout(CheckpointPlan.patience(run, faulty)))
             .events(Mono.firstWithSignal(stop, nobody.asMono()))
             .doOnNext(
                 event -> {

@@ -40,12 +40,15 @@ record CheckpointPlan(
     /** The guest is paused and what fits has been copied; its state is about to be read. */
     STATE,
     /** The guest is about to go on. */
-    RESUME
+    RESUME,
+    /** The guest has gone on, and a part of the checkpoint has been sent, or all of it. */
+    SENDING
   }
 
   /** So long the source stands still where it is killed, less than the other side waits. */
   static final Duration LINGERING = Duration.ofMillis(150);
 
+  private static final long MOST_SENDING_NANOS = 20_000_000;
   private static final long SALT = 0xC8EC4B01D7L;
 
   // The numbers of records in WIRE-FORMAT.md.
@@ -55,13 +58,16 @@ record CheckpointPlan(
   static CheckpointPlan of(long seed, int number) {
     SplittableRandom random = new SplittableRandom(seed * 0x9E3779B97F4A7C15L + number + SALT);
     Strike[] strikes = Strike.values();
+    Strike strike = strikes[random.nextInt(strikes.length)];
+    long rate = random.nextLong(8, 65) << 20;
     int checkpoints = random.nextInt(2, 8);
     return new CheckpointPlan(
         Duration.ofMillis(random.nextLong(5, 40)),
         random.nextInt(3) == 0 ? random.nextInt(2, 5) : 80,
         checkpoints,
-        random.nextBoolean() ? 0 : random.nextLong(8, 65) << 20,
-        strikes[random.nextInt(strikes.length)],
+        // Else a checkpoint has been sent before anything can happen to it.
+        random.nextBoolean() && strike != Strike.SENDING ? 0 : rate,
+        strike,
         random.nextInt(1, checkpoints + 1),
         random.nextBoolean());
   }
@@ -97,7 +103,10 @@ record CheckpointPlan(
     Place place =
         switch (random.nextInt(3)) {
           case 0 -> Place.afterBytes(bytes);
-          case 1 -> Place.afterRecords(random.nextLong(1, back ? 8 : size / FaultRun.CHUNK + 60));
+          // Of the first copy there is about one record for each chunk.
+          case 1 ->
+              Place.afterRecords(
+                  back ? random.nextLong(1, 8) : size / FaultRun.CHUNK + random.nextLong(-5, 60));
           default ->
               Place.beforeRecord(
                   back ? HEARD[random.nextInt(HEARD.length)] : SAID[random.nextInt(SAID.length)]);
@@ -118,6 +127,14 @@ record CheckpointPlan(
     return back ? FaultPlan.of(Fault.NONE, fault) : FaultPlan.of(fault, Fault.NONE);
   }
 
+  /**
+   * {@return how long a side waits for the other} No longer than it has to where it does so in
+   * vain.
+   */
+  static Duration patience(FaultRun run, boolean faulty) {
+    return faulty && run.scenario().isSilence() ? FaultRun.PEER_TIMEOUT : Duration.ofSeconds(15);
+  }
+
   /** {@return this in one line} */
   String describe(FaultRun run) {
     return "%d checkpoints %d ms apart, %d batches staged%s; %s"
@@ -129,6 +146,11 @@ record CheckpointPlan(
             when(run));
   }
 
+  /** {@return how long a checkpoint has been sent when its source is killed} */
+  static Duration sendingFor(Duration moment) {
+    return Duration.ofNanos(moment.toNanos() % MOST_SENDING_NANOS);
+  }
+
   private String when(FaultRun run) {
     String line = run.plan().equals(FaultPlan.NONE) ? "" : "line: " + run.plan();
     String time = "after %d us".formatted(run.moment().toNanos() / 1000);
@@ -137,6 +159,9 @@ record CheckpointPlan(
           switch (strike) {
             case TIME -> time;
             case LINE -> line + ", and then";
+            case SENDING ->
+                "%d us after checkpoint %d"
+                    .formatted(sendingFor(run.moment()).toNanos() / 1000, strikeAt);
             default ->
                 "at %s %d%s"
                     .formatted(

@@ -96,7 +96,13 @@ final class CheckpointSource implements Side.Source {
       Connector line, CheckpointNotes.Writer notes, boolean faulty) {
     boolean killed = faulty && run.scenario() == Scenario.CHECKPOINTS_KILL_SOURCE;
     CheckpointedGuest noted =
-        new CheckpointedGuest(guest, memory, notes, plan, killed ? striking : () -> {});
+        new CheckpointedGuest(
+            guest,
+            memory,
+            notes,
+            plan,
+            CheckpointPlan.sendingFor(run.moment()),
+            killed ? striking : () -> {});
     BatchGeometry geometry = new BatchGeometry(16, 64 << 10);
     return OutgoingCheckpointSpec.of(memory, noted, line)
         .withStaging(geometry, (long) plan.slabs() * geometry.slabBytes())
@@ -104,7 +110,7 @@ final class CheckpointSource implements Side.Source {
         .withXbzrle(run.xbzrle() ? XbzrleSpec.DEFAULT.withCacheBytes(1 << 20) : null)
         .withCompression(run.compress() ? new CompressionSpec(1, 1) : null)
         .withMaxBandwidth(plan.bytesPerSecond())
-        .withPeerTimeout(faulty ? FaultRun.PEER_TIMEOUT : Duration.ofSeconds(15));
+        .withPeerTimeout(CheckpointPlan.patience(run, faulty));
   }
 
   @Override

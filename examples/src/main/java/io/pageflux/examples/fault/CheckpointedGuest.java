@@ -3,10 +3,13 @@ package io.pageflux.examples.fault;
 import io.pageflux.examples.fault.CheckpointPlan.Strike;
 import io.pageflux.memory.GuestMemory;
 import io.pageflux.migration.Guest;
+import java.time.Duration;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.LockSupport;
 import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
+import reactor.core.scheduler.Schedulers;
 
 /**
  * A guest of which checkpoints are taken: notes what its memory is in each, and has its process
@@ -21,11 +24,13 @@ final class CheckpointedGuest implements Guest {
   private final GuestMemory memory;
   private final CheckpointNotes.Writer notes;
   private final CheckpointPlan plan;
+  private final Duration sendingFor;
   private final Runnable striking;
   private final AtomicLong taken = new AtomicLong();
   private final AtomicLong moments = new AtomicLong();
 
   /**
+   * @param sendingFor how long a checkpoint is sent before its source is killed, if it is then
    * @param striking called when the plan's moment has come
    */
   CheckpointedGuest(
@@ -33,16 +38,22 @@ final class CheckpointedGuest implements Guest {
       GuestMemory memory,
       CheckpointNotes.Writer notes,
       CheckpointPlan plan,
+      Duration sendingFor,
       Runnable striking) {
     this.guest = guest;
     this.memory = memory;
     this.notes = notes;
     this.plan = plan;
+    this.sendingFor = sendingFor;
     this.striking = striking;
   }
 
+  private boolean isTime(Strike moment) {
+    return moment == plan.strike() && moments.incrementAndGet() == plan.strikeAt();
+  }
+
   private void at(Strike moment) {
-    if (moment == plan.strike() && moments.incrementAndGet() == plan.strikeAt()) {
+    if (isTime(moment)) {
       striking.run();
       if (plan.lingering()) {
         LockSupport.parkNanos(CheckpointPlan.LINGERING.toNanos());
@@ -64,6 +75,9 @@ final class CheckpointedGuest implements Guest {
     return Mono.defer(
         () -> {
           at(Strike.RESUME);
+          if (isTime(Strike.SENDING)) {
+            Schedulers.parallel().schedule(striking, sendingFor.toNanos(), TimeUnit.NANOSECONDS);
+          }
           return guest.resume();
         });
   }

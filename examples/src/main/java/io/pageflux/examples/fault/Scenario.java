@@ -76,7 +76,10 @@ enum Scenario {
 
   /** {@return whether a side waits in vain, until its patience is over} */
   boolean isSilence() {
-    return this == STALL || this == SWALLOW || this == HALF_OPEN;
+    return switch (this) {
+      case STALL, SWALLOW, HALF_OPEN, CHECKPOINTS_STALL, CHECKPOINTS_SWALLOW -> true;
+      default -> false;
+    };
   }
 
   /** {@return whether a source's process may not be there, or not be of use, after it} */
