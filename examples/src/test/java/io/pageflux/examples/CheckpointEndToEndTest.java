@@ -6,6 +6,8 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -81,6 +83,29 @@ class CheckpointEndToEndTest {
             "--checkpoints=3",
             "--staging=32m");
     assertThat(result.exitCode()).as("%s", result).isIn(0, 1);
-    assertThat(result.stdout()).contains("pause", "of it the scan", "median of the pauses");
+    assertThat(result.stdout())
+        .containsPattern("memory is copied at [0-9]+\\.[0-9] GB/s")
+        .contains("3 checkpoints, ");
+    double pause = median(result, "pause");
+    double scan = median(result, "of it the scan");
+    double allowed = median(result, "allowed");
+    assertThat(pause).isGreaterThan(0).isGreaterThanOrEqualTo(scan);
+    assertThat(median(result, "until acknowledged")).isGreaterThan(0);
+    // Scan, copying at half speed, and 10 ms.
+    assertThat(allowed).isGreaterThanOrEqualTo(10 + scan);
+    boolean met = pause <= allowed;
+    assertThat(result.out().getLast())
+        .as("%s", result)
+        .isEqualTo(
+            "median of the pauses within that of what is allowed: " + (met ? "met" : "MISSED"));
+    assertThat(result.exitCode()).isEqualTo(met ? 0 : 1);
+  }
+
+  private static double median(Cli.Result result, String what) {
+    Matcher matcher =
+        Pattern.compile("^" + what + " +median +([0-9.]+) ms", Pattern.MULTILINE)
+            .matcher(result.stdout());
+    assertThat(matcher.find()).as("%s in %s", what, result).isTrue();
+    return Double.parseDouble(matcher.group(1));
   }
 }

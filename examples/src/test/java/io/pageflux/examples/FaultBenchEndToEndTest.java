@@ -20,7 +20,10 @@ class FaultBenchEndToEndTest {
         .matches(
             "0 lost guests, 0 with wrong or lost pages, 0 double guests, 0 hangs, [0-2] leaks,"
                 + " 0 others");
-    assertThat(result.stdout()).contains("100 runs, ", "kill-", "failed, and the source went on");
+    assertThat(result.stdout())
+        .contains("100 runs, ", "kill-", "failed, and the source went on")
+        .contains(
+            "checkpoints-kill-source ", "went on at the destination from the newest checkpoint");
   }
 
   @Test

@@ -1,7 +1,6 @@
 package io.pageflux.examples.fault;
 
 import io.pageflux.examples.cli.Failures;
-import io.pageflux.migration.MigrationEvent;
 import io.pageflux.transport.Connection;
 import java.time.Duration;
 import java.util.function.Supplier;
@@ -11,7 +10,7 @@ import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
 import reactor.core.publisher.Sinks;
 
-/** Runs a migration to its end, or has somebody turn away from it. */
+/** Runs a migration, or checkpoints, to the end, or has somebody turn away from it. */
 final class Cancelling {
 
   static final String CANCELLED = "cancelled";
@@ -22,8 +21,7 @@ final class Cancelling {
    * @param after when somebody cancels; null if nobody does
    * @param made the connection, once there is one
    */
-  static Ending of(
-      Flux<MigrationEvent> events, @Nullable Duration after, Supplier<@Nullable Connection> made) {
+  static Ending of(Flux<?> events, @Nullable Duration after, Supplier<@Nullable Connection> made) {
     Sinks.One<Ending> ended = Sinks.one();
     Disposable running =
         events.subscribe(

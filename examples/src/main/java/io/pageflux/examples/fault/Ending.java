@@ -35,6 +35,11 @@ record Ending(How how, String message, boolean runs) {
     return new Ending(How.HANGS, what, false);
   }
 
+  /** {@return the same, with another message} */
+  Ending with(String other) {
+    return new Ending(how, other, runs);
+  }
+
   /** Whether the source knows that it does not know. */
   boolean isUncertain() {
     return message.contains("stays paused here");

@@ -30,7 +30,7 @@ final class FaultBench implements AutoCloseable {
     try (RunFolder folder = RunFolder.make()) {
       result = judge(run, folder);
       // A socket of a process that was killed stays, and nobody can help that.
-      if (!run.scenario().ofProcess() && !folder.left().isEmpty()) {
+      if (!run.scenario().ofProcess() && !run.scenario().endsSource() && !folder.left().isEmpty()) {
         more.add(new Finding(Kind.LEAK, "files are left: " + folder.left()));
       }
     }
@@ -46,7 +46,9 @@ final class FaultBench implements AutoCloseable {
       return new RunJudge(run, new LocalSides(run, folder, sabotage)).judge();
     }
     try (ProcessSides sides = new ProcessSides(run, folder, pool)) {
-      return new RunJudge(run, sides).judge();
+      return run.scenario().ofCheckpoints()
+          ? new CheckpointJudge(run, sides, folder).judge()
+          : new RunJudge(run, sides).judge();
     }
   }
 

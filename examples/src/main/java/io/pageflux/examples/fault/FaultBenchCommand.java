@@ -22,6 +22,9 @@ import picocli.CommandLine.Option;
           + " the line is cut, ends, stalls, falls silent, is slow or flips a bit, at a random byte"
           + " or record; somebody cancels; a guest does not do what it is told; a process is killed"
           + " (kill -9), stopped (TERM) or frozen (STOP), has no memory or a full disk.",
+      "Of ten runs one is of checkpoints: their source is killed, or their line is cut, ends, stalls,"
+          + " falls silent or flips a bit, and what is in the destination's memory then is compared"
+          + " with what the source has noted of each checkpoint.",
       "Then every page is checked, that the guest runs once and where both sides say that it may,"
           + " that nothing is left, and that a second attempt succeeds. Half of the runs happen in"
           + " two processes, which serve run after run until they are killed; in the others both"
@@ -52,6 +55,11 @@ public final class FaultBenchCommand implements Callable<Integer> {
       description = "Do run I only, --runs times if given, and show each.")
   private @Nullable Integer replay;
 
+  @Option(
+      names = "--checkpoints",
+      description = "Do the runs of checkpoints only, of which there is one in ten.")
+  private boolean checkpoints;
+
   @Option(names = "--each", description = "Show each run, not only those that found something.")
   private boolean each;
 
@@ -76,7 +84,7 @@ public final class FaultBenchCommand implements Callable<Integer> {
     try (FaultBench bench = new FaultBench(drawn, sabotage)) {
       int count = replay != null && runs == 1000 ? 1 : runs;
       for (int i = 0; i < count && !console.interruption().requested(); i++) {
-        RunResult result = bench.run(replay == null ? i : replay);
+        RunResult result = bench.run(replay == null ? number(i) : replay);
         results.add(result);
         show(result);
       }
@@ -89,6 +97,10 @@ public final class FaultBenchCommand implements Callable<Integer> {
     return console.interruption().requested()
         ? ExitCode.INTERRUPTED
         : ok ? ExitCode.OK : ExitCode.FAILED;
+  }
+
+  private int number(int i) {
+    return checkpoints ? i * FaultRun.OF_PROCESS_EVERY + FaultRun.FIRST_OF_CHECKPOINTS : i;
   }
 
   private void show(RunResult result) {

@@ -89,6 +89,7 @@ public final class FaultPartyCommand implements Callable<Integer> {
         awaited = true;
         ended(ending);
       }
+      case "take over" -> say(message("taken over").put("problem", destination().takeOver()));
       case "verify" -> say(message("verified").put("problem", current().verify()));
       case "over" -> say(message("over").put("left", current().end() + leaks.find()));
       default -> throw new IllegalArgumentException("what is " + request);
@@ -103,9 +104,22 @@ public final class FaultPartyCommand implements Callable<Integer> {
     Mono<Void> stop = console.interruption().requests();
     side =
         request.path("role").asText().equals("source")
-            ? new LocalSource(run, lock, stop, () -> say(message(PartyProcess.STRIKING)))
-            : new LocalDestination(run, folder, lock, stop, memory -> {});
+            ? source(run, folder, lock, stop)
+            : destination(run, folder, lock, stop);
     say(message("begun"));
+  }
+
+  private Side source(FaultRun run, Path folder, RunLock lock, Mono<Void> stop) {
+    Runnable striking = () -> say(message(PartyProcess.STRIKING));
+    return run.scenario().ofCheckpoints()
+        ? new CheckpointSource(run, folder, lock, stop, striking)
+        : new LocalSource(run, lock, stop, striking);
+  }
+
+  private static Side destination(FaultRun run, Path folder, RunLock lock, Mono<Void> stop) {
+    return run.scenario().ofCheckpoints()
+        ? new CheckpointDestination(run, folder, lock, stop)
+        : new LocalDestination(run, folder, lock, stop, memory -> {});
   }
 
   private Side current() {

@@ -50,10 +50,13 @@ record FaultRun(
   /** Of so many runs one happens to a process, which takes longer than the others. */
   static final int OF_PROCESS_EVERY = 10;
 
+  /** The first run of checkpoints; the next one is {@link #OF_PROCESS_EVERY} later. */
+  static final int FIRST_OF_CHECKPOINTS = 4;
+
   /** How long a side waits for the other in the attempt to which something happens. */
   static final Duration PEER_TIMEOUT = Duration.ofMillis(400);
 
-  private static final long CHUNK = 64 << 10;
+  static final long CHUNK = 64 << 10;
 
   // The numbers of records in WIRE-FORMAT.md: what the source says, and what it hears. Those of the
   // hand-over come several times, for there is more to go wrong.
@@ -64,8 +67,11 @@ record FaultRun(
 
   static FaultRun of(long seed, int number) {
     SplittableRandom random = new SplittableRandom(seed * 0x9E3779B97F4A7C15L + number);
+    if (number % OF_PROCESS_EVERY == FIRST_OF_CHECKPOINTS) {
+      return CheckpointPlan.run(seed, number, random);
+    }
     boolean ofProcess = number % OF_PROCESS_EVERY == OF_PROCESS_EVERY - 1;
-    List<Scenario> possible = Scenario.all(ofProcess);
+    List<Scenario> possible = Scenario.all(ofProcess ? Scenario.Of.PROCESS : Scenario.Of.LINE);
     Scenario scenario = possible.get(random.nextInt(possible.size()));
     if (scenario.isSilence() && random.nextInt(4) > 0) {
       // They are waited for, so fewer of them.
@@ -147,6 +153,9 @@ record FaultRun(
   }
 
   private String when() {
+    if (scenario.ofCheckpoints()) {
+      return CheckpointPlan.of(seed, number).describe(this);
+    }
     String line = plan.equals(FaultPlan.NONE) ? "" : "line: " + plan;
     String time = "after %d us".formatted(moment.toNanos() / 1000);
     return line.isEmpty() ? time : line + (scenario.ofProcess() ? ", and then" : ", or " + time);

@@ -95,7 +95,7 @@ final class LocalDestination implements Side.Destination {
     }
     Flux<MigrationEvent> events =
         IncomingMigration.of(
-                IncomingSpec.of(memory, guest, noting(real))
+                IncomingSpec.of(memory, guest, new NotingAcceptor(real, made::set))
                     .withWorkers(1)
                     .withPeerTimeout(faulty ? FaultRun.PEER_TIMEOUT : Duration.ofSeconds(15)))
             .events(stopped);
@@ -120,25 +120,6 @@ final class LocalDestination implements Side.Destination {
               }
             });
     return address;
-  }
-
-  private Acceptor noting(Acceptor real) {
-    return new Acceptor() {
-      @Override
-      public Mono<? extends Connection> accept() {
-        return real.accept().doOnNext(made::set);
-      }
-
-      @Override
-      public String address() {
-        return real.address();
-      }
-
-      @Override
-      public void dispose() {
-        real.dispose();
-      }
-    };
   }
 
   @Override

@@ -69,7 +69,10 @@ final class LocalSource implements Side.Source {
     Connector real = SocketTransport.connector(Endpoint.parse(address).spec());
     Connector noted = () -> real.connect().doOnNext(made::set);
     Connector line =
-        faulty ? FaultyTransport.connector(noted, n -> run.plan(), Schedulers.parallel()) : noted;
+        faulty
+            ? FaultyTransport.connector(
+                noted, n -> run.plan(), Schedulers.parallel(), n -> striking.run())
+            : noted;
     Mono<Void> stopped =
         faulty && run.scenario() == Scenario.STOP_SOURCE
             ? Mono.firstWithSignal(stop, Mono.delay(run.moment()).then())

@@ -65,7 +65,7 @@ final class ProcessSides implements RunJudge.Sides, AutoCloseable {
     PartyProcess from = process(source);
     PartyProcess to = process(destination);
     switch (run.scenario()) {
-      case KILL_SOURCE -> then(from, from::kill);
+      case KILL_SOURCE, CHECKPOINTS_KILL_SOURCE -> then(from, from::kill);
       case KILL_DESTINATION -> then(from, to::kill);
       case SIGNAL_SOURCE -> then(from, from::interrupt);
       case SIGNAL_DESTINATION -> then(from, to::interrupt);

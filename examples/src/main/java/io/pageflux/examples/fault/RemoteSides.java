@@ -86,6 +86,12 @@ final class RemoteSides {
     }
 
     @Override
+    public String takeOver() {
+      JsonNode answer = process.ask(PartyProcess.request("take over"), "taken over");
+      return answer == null ? "its process has died" : answer.path("problem").asText();
+    }
+
+    @Override
     public boolean isAlive() {
       return process.isAlive();
     }

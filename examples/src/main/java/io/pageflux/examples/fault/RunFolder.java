@@ -8,7 +8,7 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.stream.Stream;
 
-/** A folder of a run's own, in which nothing may be left but its lock. */
+/** A folder of a run's own, in which nothing may be left but its lock, and notes. */
 record RunFolder(Path path) implements AutoCloseable {
 
   /** The name of the file that a guest that runs has locked. */
@@ -39,6 +39,7 @@ record RunFolder(Path path) implements AutoCloseable {
       return files
           .map(file -> file.getFileName().toString())
           .filter(name -> !name.equals(LOCK) && !name.equals(PartyProcess.SMALL_DISK))
+          .filter(name -> !CheckpointNotes.isFile(name))
           .toList();
     } catch (IOException e) {
       throw new UncheckedIOException(e);

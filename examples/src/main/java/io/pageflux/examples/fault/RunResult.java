@@ -25,6 +25,9 @@ record RunResult(FaultRun run, Course course, String detail, List<Finding> findi
         "failed in the hand-over; a person, as told, resumed the guest at the source"),
     /** At the destination, of which the source did not know. */
     FOUND_THERE("failed in the hand-over; a person, as told, found the guest at the destination"),
+    /** At the destination, where a person had it go on from a checkpoint. */
+    WENT_ON_FROM_CHECKPOINT(
+        "died with its process, and went on at the destination from the newest checkpoint"),
     /** Nowhere. */
     DIED_WITH_ITS_PROCESS("the guest died with the process in which it was"),
     /** It could not be tried on this machine. */

@@ -4,7 +4,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 
-/** What may happen to a migration of the bench. */
+/** What may happen to a migration, or to checkpoints, of the bench. */
 enum Scenario {
   // To the line, the people and the guests.
   NOTHING,
@@ -29,38 +29,62 @@ enum Scenario {
   GUEST_STARTS_SLOWLY,
   OUT_OF_MEMORY_LOADING,
   // To a process.
-  KILL_SOURCE(true),
-  KILL_DESTINATION(true),
-  SIGNAL_SOURCE(true),
-  SIGNAL_DESTINATION(true),
-  FREEZE_SOURCE(true),
-  FREEZE_DESTINATION(true),
-  STARVE_DESTINATION(true),
-  FULL_DISK(true);
+  KILL_SOURCE(Of.PROCESS),
+  KILL_DESTINATION(Of.PROCESS),
+  SIGNAL_SOURCE(Of.PROCESS),
+  SIGNAL_DESTINATION(Of.PROCESS),
+  FREEZE_SOURCE(Of.PROCESS),
+  FREEZE_DESTINATION(Of.PROCESS),
+  STARVE_DESTINATION(Of.PROCESS),
+  FULL_DISK(Of.PROCESS),
+  // To checkpoints, most of them to the process of the source.
+  CHECKPOINTS_KILL_SOURCE(Of.CHECKPOINTS),
+  CHECKPOINTS_CUT(Of.CHECKPOINTS),
+  CHECKPOINTS_END(Of.CHECKPOINTS),
+  CHECKPOINTS_FLIP(Of.CHECKPOINTS),
+  CHECKPOINTS_STALL(Of.CHECKPOINTS),
+  CHECKPOINTS_PAUSE_OF_THE_LINE(Of.CHECKPOINTS),
+  CHECKPOINTS_SWALLOW(Of.CHECKPOINTS),
+  CHECKPOINTS_CANCEL_SOURCE(Of.CHECKPOINTS);
 
-  private final boolean ofProcess;
-
-  Scenario() {
-    this(false);
+  /** What it happens to. */
+  enum Of {
+    LINE,
+    PROCESS,
+    CHECKPOINTS
   }
 
-  Scenario(boolean ofProcess) {
-    this.ofProcess = ofProcess;
+  private final Of of;
+
+  Scenario() {
+    this(Of.LINE);
+  }
+
+  Scenario(Of of) {
+    this.of = of;
   }
 
   /** {@return whether it happens to a process, which may not survive it} */
   boolean ofProcess() {
-    return ofProcess;
+    return of == Of.PROCESS;
+  }
+
+  /** {@return whether it happens to checkpoints, and not to a migration} */
+  boolean ofCheckpoints() {
+    return of == Of.CHECKPOINTS;
   }
 
   /** {@return whether a side waits in vain, until its patience is over} */
   boolean isSilence() {
-    return this == STALL || this == SWALLOW || this == HALF_OPEN;
+    return switch (this) {
+      case STALL, SWALLOW, HALF_OPEN, CHECKPOINTS_STALL, CHECKPOINTS_SWALLOW -> true;
+      default -> false;
+    };
   }
 
   /** {@return whether a source's process may not be there, or not be of use, after it} */
   boolean endsSource() {
-    return this == KILL_SOURCE || this == SIGNAL_SOURCE;
+    return this == KILL_SOURCE || this == SIGNAL_SOURCE || this == CHECKPOINTS_KILL_SOURCE;
   }
 
   /** {@return whether a destination's process may not be there, or not be of use, after it} */
@@ -71,8 +95,8 @@ enum Scenario {
     };
   }
 
-  static List<Scenario> all(boolean ofProcess) {
-    return Arrays.stream(values()).filter(s -> s.ofProcess == ofProcess).toList();
+  static List<Scenario> all(Of of) {
+    return Arrays.stream(values()).filter(s -> s.of == of).toList();
   }
 
   @Override

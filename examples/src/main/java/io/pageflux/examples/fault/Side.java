@@ -45,5 +45,13 @@ interface Side {
 
     /** {@return how it ended} */
     Ending await();
+
+    /**
+     * Has the guest go on from the checkpoint that is held, as a person does who knows that the
+     * source is dead. {@return what is wrong, or nothing}
+     */
+    default String takeOver() {
+      throw new UnsupportedOperationException("no checkpoints come here");
+    }
   }
 }

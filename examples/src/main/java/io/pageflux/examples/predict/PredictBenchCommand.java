@@ -1,8 +1,11 @@
 package io.pageflux.examples.predict;
 
 import io.pageflux.MigrationException;
+import io.pageflux.convergence.AutoConverge;
 import io.pageflux.convergence.ConvergenceLimits;
+import io.pageflux.convergence.ConvergencePolicy;
 import io.pageflux.convergence.LimitPolicy;
+import io.pageflux.examples.cli.CliException;
 import io.pageflux.examples.cli.Console;
 import io.pageflux.examples.cli.ExitCode;
 import io.pageflux.examples.cli.Failures;
@@ -35,6 +38,9 @@ import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
+import reactor.core.Disposable;
+import reactor.core.Disposables;
+import reactor.core.publisher.Flux;
 
 /** {@code pageflux predict-bench}. */
 @Command(
@@ -46,8 +52,30 @@ public final class PredictBenchCommand implements Callable<Integer> {
   private static final Duration PATIENCE = Duration.ofMinutes(3);
   private static final double MIB = 1 << 20;
 
-  /** A guest and the limits that it is migrated with, in MiB and MiB/s. */
-  private record Scene(String name, int size, int dirtyRate, boolean codecs, List<Integer> links) {}
+  /** How long a guest in bursts writes, and how long it does next to nothing then. */
+  private static final Duration BURST = Duration.ofSeconds(1);
+
+  /** What is special about a guest. */
+  private enum Manner {
+    STEADY,
+    /** It may be throttled, by QEMU's rule. */
+    THROTTLED,
+    /** It writes every other second. */
+    BURSTS
+  }
+
+  /** A guest and the links that it is migrated over, in MiB and MiB/s. */
+  private record Scene(
+      String name, int size, int dirtyRate, boolean codecs, Manner manner, List<Integer> links) {
+
+    Scene(String name, int size, int dirtyRate, boolean codecs, List<Integer> links) {
+      this(name, size, dirtyRate, codecs, Manner.STEADY, links);
+    }
+
+    ConvergencePolicy.Maker policy() {
+      return manner == Manner.THROTTLED ? AutoConverge::new : LimitPolicy::new;
+    }
+  }
 
   private static final List<Scene> SCENES =
       List.of(
@@ -57,7 +85,9 @@ public final class PredictBenchCommand implements Callable<Integer> {
           new Scene("128m, 10m/s, codecs", 128, 10, true, List.of(2, 6, 20)),
           new Scene("128m, 80m/s, codecs", 128, 80, true, List.of(3, 8, 30)),
           new Scene("128m, 300m/s, codecs", 128, 300, true, List.of(4, 8, 60)),
-          new Scene("256m, 30m/s, codecs", 256, 30, true, List.of(5, 12, 40)));
+          new Scene("256m, 30m/s, codecs", 256, 30, true, List.of(5, 12, 40)),
+          new Scene("64m, 40m/s, throttled", 64, 40, false, Manner.THROTTLED, List.of(12, 20)),
+          new Scene("64m, 60m/s, in bursts", 64, 60, false, Manner.BURSTS, List.of(6, 20, 60)));
 
   /** What happened. */
   private record Real(boolean converged, double seconds, double bytes, double downtimeSeconds) {}
@@ -77,6 +107,20 @@ public final class PredictBenchCommand implements Callable<Integer> {
       defaultValue = "25s",
       description = "When a real migration is given up (${DEFAULT-VALUE}).")
   private Duration timeout = Duration.ZERO;
+
+  @Option(
+      names = "--guests",
+      split = ",",
+      paramLabel = "N",
+      description = "Only these guests, which are counted from 1 (all of them).")
+  private List<Integer> guests = List.of();
+
+  @Option(
+      names = "--links",
+      split = ",",
+      paramLabel = "MIB/S",
+      description = "Only those of a guest's links (all of them).")
+  private List<Integer> links = List.of();
 
   private int cases;
   private int right;
@@ -104,7 +148,7 @@ public final class PredictBenchCommand implements Callable<Integer> {
         "MiB",
         "down ms",
         "");
-    for (Scene scene : SCENES) {
+    for (Scene scene : chosen()) {
       try (GuestMemory memory =
               GuestMemory.builder().anonymous("ram", (long) scene.size() << 20).build();
           KvGuest guest =
@@ -117,10 +161,20 @@ public final class PredictBenchCommand implements Callable<Integer> {
     return right == cases && inTime == timed ? ExitCode.OK : ExitCode.FAILED;
   }
 
+  private List<Scene> chosen() {
+    for (int guest : guests) {
+      if (guest < 1 || guest > SCENES.size()) {
+        throw new CliException(
+            "--guests are 1 to %d, but one was %d".formatted(SCENES.size(), guest), ExitCode.USAGE);
+      }
+    }
+    return guests.isEmpty() ? SCENES : guests.stream().map(guest -> SCENES.get(guest - 1)).toList();
+  }
+
   private OutgoingSpec spec(Scene scene, GuestMemory memory, KvGuest guest, int port) {
     OutgoingSpec spec =
         OutgoingSpec.of(memory, guest, TcpTransport.connector(TcpSpec.loopback(port)))
-            .withPolicy(LimitPolicy::new)
+            .withPolicy(scene.policy())
             .withTimeout(timeout)
             .withAtLimit(ConvergenceLimits.AtLimit.ABORT);
     return scene.codecs() ? spec : spec.withXbzrle(null).withCompression(null);
@@ -128,13 +182,33 @@ public final class PredictBenchCommand implements Callable<Integer> {
 
   private void run(Scene scene, GuestMemory memory, KvGuest guest) {
     guest.resume().block();
+    Disposable bursts =
+        scene.manner() == Manner.BURSTS
+            ? Flux.interval(BURST)
+                .concatMap(n -> guest.throttle(n % 2 == 0 ? 99 : 0))
+                .subscribe(nothing -> {}, e -> {})
+            : Disposables.disposed();
+    try {
+      compare(scene, memory, guest);
+    } finally {
+      bursts.dispose();
+    }
+  }
+
+  private void compare(Scene scene, GuestMemory memory, KvGuest guest) {
     OutgoingSpec any = spec(scene, memory, guest, 1);
     GuestProfile profile =
         Objects.requireNonNull(
             MigrationObservation.of(ObservationSpec.of(any, duration)).block(PATIENCE));
     for (int link : scene.links()) {
+      if (!links.isEmpty() && !links.contains(link)) {
+        continue;
+      }
       Forecast forecast =
-          Forecaster.of(profile, ForecastSpec.of((long) link << 20, any.limits(), any.policy()));
+          Forecaster.of(
+              profile,
+              ForecastSpec.of((long) link << 20, any.limits(), any.policy())
+                  .withCanThrottle(scene.manner() == Manner.THROTTLED));
       guest.resume().block();
       Real real = migrate(scene, memory, guest, (long) link << 20);
       tell(scene, link, forecast, real);
