@@ -213,7 +213,11 @@ class RelayQemuTest {
     try (QemuProcess source = source();
         QemuProcess destination = destination()) {
       source.commands().setCapabilities(RETURN_PATH).block(PATIENCE);
-      limit(source, 3 << 20);
+      // So little downtime that it does not end by itself.
+      source
+          .commands()
+          .setParameters(Map.of("max-bandwidth", 3 << 20, "downtime-limit", 1))
+          .block(PATIENCE);
       try (RelayPair relays =
           new RelayPair(RelaySpec.DEFAULT, RelayPair.await(destination, RETURN_PATH))) {
         source.commands().migrate(relays.uri()).block(PATIENCE);
