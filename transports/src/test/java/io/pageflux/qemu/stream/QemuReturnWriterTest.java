@@ -10,6 +10,7 @@ import java.io.ByteArrayOutputStream;
 import java.nio.ByteBuffer;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.Objects;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
 
@@ -98,8 +99,8 @@ class QemuReturnWriterTest {
         ByteBuffer bytes = out.write(message);
         QemuReturnMessage read = in.read(bytes);
         if (message instanceof QemuReturnMessage.ReceivedPages sent) {
-          QemuReturnMessage.ReceivedPages back = (QemuReturnMessage.ReceivedPages) read;
-          assertThat(back).isNotNull();
+          QemuReturnMessage.ReceivedPages back =
+              (QemuReturnMessage.ReceivedPages) Objects.requireNonNull(read);
           assertThat(back.block()).isEqualTo(sent.block());
           assertThat(runs(back.pages())).isEqualTo(runs(sent.pages()));
         } else {
