@@ -206,7 +206,7 @@ class PolicyTest {
     List<String> steps = new ArrayList<>();
     for (int half = 1; half < 200; half++) {
       control
-          .decide(round(Math.min(half, 98)).at(half * 500L).with(0))
+          .decide(round(Math.min(half, 98)).at(half * 500L).expecting(2000).with(0))
           .steps()
           .forEach(
               step -> steps.add(step.at().toMillis() + " " + control.downtimeLimit().toMillis()));
