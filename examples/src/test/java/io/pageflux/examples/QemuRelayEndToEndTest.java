@@ -196,7 +196,7 @@ class QemuRelayEndToEndTest {
       assertGoesOn(source, destination);
       assertThat(here.result().exitCode()).isZero();
       assertThat(there.result().exitCode()).isZero();
-      assertThat(here.result().stderr())
+      assertThat(String.join("\n", here.result().messages()))
           .contains("turned away: its first bytes are not 'QEVM'")
           .contains("127.0.0.1:" + silent.getLocalPort() + " was turned away: it said nothing");
     }
