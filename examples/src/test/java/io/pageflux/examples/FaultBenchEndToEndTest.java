@@ -2,6 +2,7 @@ package io.pageflux.examples;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.util.regex.Matcher;
 import org.junit.jupiter.api.Test;
 
 /** Random faults, the same in each build. */
@@ -11,19 +12,23 @@ class FaultBenchEndToEndTest {
 
   @Test
   void aHundredRandomFaultsLoseNothing() throws Exception {
-    Cli.Result result = Cli.run("fault-bench", "--seed=" + SEED, "--runs=100");
-    assertThat(result.out().getFirst()).isEqualTo("seed " + SEED);
-    // In about one of 300 runs a socket is left open, which this bench has found and nobody has
-    // explained yet; nothing else may go wrong.
-    assertThat(result.out().getLast())
-        .as("with seed %s: %s", SEED, result.stdout())
-        .matches(
-            "0 lost guests, 0 with wrong or lost pages, 0 double guests, 0 hangs, [0-2] leaks,"
-                + " 0 others");
-    assertThat(result.stdout())
-        .contains("100 runs, ", "kill-", "failed, and the source went on")
-        .contains(
-            "checkpoints-kill-source ", "went on at the destination from the newest checkpoint");
+    // Some do not happen: the migration is over before, or never comes to that place.
+    try (Cli cli = Cli.start("fault-bench", "--seed=" + SEED, "--runs=125", "--each")) {
+      Matcher runs = cli.awaitLine("^125 runs, (\\d+) with something that happened, ");
+      Cli.Result result = cli.result();
+      assertThat(result.out().getFirst()).isEqualTo("seed " + SEED);
+      assertThat(result.out().getLast())
+          .as("with seed %s: %s", SEED, result.stdout())
+          .isEqualTo(
+              "0 lost guests, 0 with wrong or lost pages, 0 double guests, 0 hangs, 0 leaks, 0"
+                  + " others");
+      assertThat(result.exitCode()).isZero();
+      assertThat(result.stdout())
+          .contains("kill-", "postcopy ", "failed, and the source went on")
+          .contains(
+              "checkpoints-kill-source ", "went on at the destination from the newest checkpoint");
+      assertThat(Integer.parseInt(runs.group(1))).isGreaterThanOrEqualTo(100);
+    }
   }
 
   @Test
@@ -34,7 +39,7 @@ class FaultBenchEndToEndTest {
     assertThat(result.stdout())
         .contains(
             "wrong pages: run 1 ",
-            "the first is page 1",
+            "the first is page 0",
             "pageflux fault-bench --seed " + SEED + " --replay 1");
     assertThat(result.out().getLast()).startsWith("0 lost guests, 2 with wrong or lost pages");
   }

@@ -19,9 +19,14 @@ final class Cancelling {
 
   /**
    * @param after when somebody cancels; null if nobody does
+   * @param cancelling called when somebody does
    * @param made the connection, once there is one
    */
-  static Ending of(Flux<?> events, @Nullable Duration after, Supplier<@Nullable Connection> made) {
+  static Ending of(
+      Flux<?> events,
+      @Nullable Duration after,
+      Runnable cancelling,
+      Supplier<@Nullable Connection> made) {
     Sinks.One<Ending> ended = Sinks.one();
     Disposable running =
         events.subscribe(
@@ -30,7 +35,13 @@ final class Cancelling {
             () -> ended.tryEmitValue(Ending.completed(false)));
     if (after != null) {
       Mono.delay(after)
-          .doOnNext(tick -> running.dispose())
+          .doOnNext(
+              tick -> {
+                if (!running.isDisposed()) {
+                  cancelling.run();
+                }
+                running.dispose();
+              })
           // The guest is seen to before the connection is closed.
           .then(Mono.defer(() -> closed(made.get())))
           .subscribe(

@@ -84,7 +84,7 @@ final class CheckpointDestination implements Side.Destination {
         .start(
             () -> {
               try {
-                end.complete(withHeld(Cancelling.of(events, null, made::get)));
+                end.complete(withHeld(Cancelling.of(events, null, () -> {}, made::get)));
               } catch (RuntimeException | Error e) {
                 end.completeExceptionally(e);
               } finally {

@@ -85,13 +85,15 @@ record CheckpointPlan(
         seed,
         number,
         FaultRun.Sides.PROCESSES,
+        Mode.CHECKPOINTS,
         scenario,
         size,
         (1 + random.nextLong(32)) << 20,
         random.nextBoolean(),
         random.nextBoolean(),
         random.nextBoolean(),
-        line(scenario, drawn, random, size),
+        List.of(line(scenario, drawn, random, size)),
+        false,
         Duration.ofNanos(random.nextLong(1, 400_000_000)),
         drawn.strike != Strike.TIME);
   }
@@ -152,13 +154,13 @@ record CheckpointPlan(
   }
 
   private String when(FaultRun run) {
-    String line = run.plan().equals(FaultPlan.NONE) ? "" : "line: " + run.plan();
+    String line = run.plan(0).equals(FaultPlan.NONE) ? "" : "line: " + run.plan(0);
     String time = "after %d us".formatted(run.moment().toNanos() / 1000);
     return switch (run.scenario()) {
       case CHECKPOINTS_KILL_SOURCE ->
           switch (strike) {
             case TIME -> time;
-            case LINE -> line + ", and then";
+            case LINE -> line;
             case SENDING ->
                 "%d us after checkpoint %d"
                     .formatted(sendingFor(run.moment()).toNanos() / 1000, strikeAt);

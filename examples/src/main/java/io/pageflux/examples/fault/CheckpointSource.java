@@ -68,7 +68,7 @@ final class CheckpointSource implements Side.Source {
     Connector line =
         faulty
             ? FaultyTransport.connector(
-                noted, n -> run.plan(), Schedulers.parallel(), n -> striking.run())
+                noted, run::plan, Schedulers.parallel(), n -> striking.run())
             : noted;
     int wanted = faulty ? plan.checkpoints() : CHECKPOINTS_OF_SECOND_ATTEMPT;
     Sinks.Empty<Void> enough = Sinks.empty();
@@ -87,7 +87,7 @@ final class CheckpointSource implements Side.Source {
                   });
       Duration cancelled =
           faulty && run.scenario() == Scenario.CHECKPOINTS_CANCEL_SOURCE ? run.moment() : null;
-      Ending ending = Cancelling.of(events, cancelled, made::get);
+      Ending ending = Cancelling.of(events, cancelled, striking, made::get);
       return new Ending(ending.how(), ending.message(), guest.isRunning());
     }
   }

@@ -9,6 +9,9 @@ package io.pageflux.examples.fault;
  */
 record Ending(How how, String message, boolean runs) {
 
+  /** What a destination says of a guest that runs, but not all of whose pages are there. */
+  static final String LACKS = "the guest runs here and lacks";
+
   /** How it ended. */
   enum How {
     COMPLETED,
@@ -21,6 +24,12 @@ record Ending(How how, String message, boolean runs) {
 
   static Ending completed(boolean runs) {
     return new Ending(How.COMPLETED, "", runs);
+  }
+
+  /** With as many connections as it took. */
+  static Ending completed(boolean runs, int connections) {
+    return new Ending(
+        How.COMPLETED, connections == 1 ? "" : "over %d connections".formatted(connections), runs);
   }
 
   static Ending failed(String message, boolean runs) {
@@ -48,6 +57,21 @@ record Ending(How how, String message, boolean runs) {
   /** Whether the destination knows that it does not know. */
   boolean mayRun() {
     return message.contains("it may run here");
+  }
+
+  /** Whether the destination has the guest, and pages of it are only at the source. */
+  boolean lacksPages() {
+    return message.contains(LACKS);
+  }
+
+  /** Whether the source knows that the guest may be at the destination, or is there. */
+  boolean mayBeThere() {
+    return isUncertain() || isThere();
+  }
+
+  /** Whether the source knows that the guest is at the destination. */
+  boolean isThere() {
+    return message.contains("the guest runs at the destination");
   }
 
   @Override

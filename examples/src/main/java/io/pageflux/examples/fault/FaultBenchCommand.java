@@ -18,19 +18,22 @@ import picocli.CommandLine.Option;
     name = "fault-bench",
     header = "Migrate guests while things go wrong, and check that none is lost, wrong or doubled.",
     description = {
-      "Each run migrates a guest that writes its memory, over a real socket, and something happens:"
-          + " the line is cut, ends, stalls, falls silent, is slow or flips a bit, at a random byte"
-          + " or record; somebody cancels; a guest does not do what it is told; a process is killed"
-          + " (kill -9), stopped (TERM) or frozen (STOP), has no memory or a full disk.",
+      "Each run migrates a guest that writes its memory, over a real socket: in rounds, over one"
+          + " connection or as many as it takes; to a destination that has an older copy; or in"
+          + " post-copy. And something happens: a line is cut, ends, stalls, falls silent, is slow"
+          + " or flips a bit, at a random byte or record; somebody cancels; a guest does not do"
+          + " what it is told; a process is killed (kill -9), stopped (TERM) or frozen (STOP), has"
+          + " no memory or a full disk.",
       "Of ten runs one is of checkpoints: their source is killed, or their line is cut, ends, stalls,"
           + " falls silent or flips a bit, and what is in the destination's memory then is compared"
           + " with what the source has noted of each checkpoint.",
       "Then every page is checked, that the guest runs once and where both sides say that it may,"
-          + " that nothing is left, and that a second attempt succeeds. Half of the runs happen in"
-          + " two processes, which serve run after run until they are killed; in the others both"
+          + " that nothing is left, and that a second attempt succeeds; or, if the guest was gone"
+          + " before its pages, that what it lacks is still at the source. Half of the runs happen"
+          + " in two processes, which serve run after run until they are killed; in the others both"
           + " sides are in this process, so that memory is compared when the guest starts.",
-      "The same seed makes the same runs; when threads run is the machine's affair. The exit code is"
-          + " 1 if anything was found."
+      "The same seed makes the same runs; when threads run is the machine's affair. The exit code"
+          + " is 1 if anything was found."
     })
 public final class FaultBenchCommand implements Callable<Integer> {
 
@@ -83,8 +86,11 @@ public final class FaultBenchCommand implements Callable<Integer> {
     int processes;
     try (FaultBench bench = new FaultBench(drawn, sabotage)) {
       int count = replay != null && runs == 1000 ? 1 : runs;
-      for (int i = 0; i < count && !console.interruption().requested(); i++) {
+      for (int i = 0; i < count; i++) {
         RunResult result = bench.run(replay == null ? number(i) : replay);
+        if (console.interruption().requested()) {
+          break; // The processes may have been interrupted with this one.
+        }
         results.add(result);
         show(result);
       }
@@ -116,9 +122,13 @@ public final class FaultBenchCommand implements Callable<Integer> {
       console
           .out()
           .println(
-              "ok: %s: %s, %d ms; %s"
+              "ok: %s: %s%s, %d ms; %s"
                   .formatted(
-                      what, name(result.course()), result.nanos() / 1_000_000, result.detail()));
+                      what,
+                      result.struck() ? "" : "nothing happened, ",
+                      name(result.course()),
+                      result.nanos() / 1_000_000,
+                      result.detail()));
     } else {
       console
           .out()

@@ -28,7 +28,7 @@ public final class FaultPartyCommand implements Callable<Integer> {
 
   private final Console console;
   private final LinkedBlockingQueue<String> todo = new LinkedBlockingQueue<>();
-  private Leaks leaks = new Leaks();
+  private Leaks leaks = new Leaks(false);
   private @Nullable Side side;
   private boolean awaited = true;
   private final MemoryHog hog = new MemoryHog();
@@ -79,6 +79,14 @@ public final class FaultPartyCommand implements Callable<Integer> {
         source().resume();
         say(message("resumed"));
       }
+      case "keep" -> {
+        source().keep(Path.of(request.path("file").asText()));
+        say(message("kept"));
+      }
+      case "fill" -> {
+        destination().fill(Path.of(request.path("file").asText()));
+        say(message("filled"));
+      }
       case "listen" -> {
         awaited = false;
         say(message("listening").put("address", destination().listen(faulty)));
@@ -97,7 +105,7 @@ public final class FaultPartyCommand implements Callable<Integer> {
   }
 
   private void begin(JsonNode request) {
-    leaks = new Leaks();
+    leaks = new Leaks(false);
     FaultRun run = FaultRun.of(request.path("seed").asLong(), request.path("run").asInt());
     Path folder = Path.of(request.path("folder").asText());
     RunLock lock = new RunLock(folder.resolve(RunFolder.LOCK));
@@ -110,16 +118,19 @@ public final class FaultPartyCommand implements Callable<Integer> {
   }
 
   private Side source(FaultRun run, Path folder, RunLock lock, Mono<Void> stop) {
-    Runnable striking = () -> say(message(PartyProcess.STRIKING));
     return run.scenario().ofCheckpoints()
-        ? new CheckpointSource(run, folder, lock, stop, striking)
-        : new LocalSource(run, lock, stop, striking);
+        ? new CheckpointSource(run, folder, lock, stop, this::striking)
+        : new LocalSource(run, lock, stop, this::striking);
   }
 
-  private static Side destination(FaultRun run, Path folder, RunLock lock, Mono<Void> stop) {
+  private Side destination(FaultRun run, Path folder, RunLock lock, Mono<Void> stop) {
     return run.scenario().ofCheckpoints()
         ? new CheckpointDestination(run, folder, lock, stop)
-        : new LocalDestination(run, folder, lock, stop, memory -> {});
+        : new LocalDestination(run, folder, lock, stop, this::striking, memory -> {});
+  }
+
+  private void striking() {
+    say(message(PartyProcess.STRIKING));
   }
 
   private Side current() {

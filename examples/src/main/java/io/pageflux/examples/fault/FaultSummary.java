@@ -5,7 +5,9 @@ import io.pageflux.examples.fault.RunResult.Kind;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.Supplier;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /**
  * What came of runs.
@@ -21,9 +23,14 @@ record FaultSummary(List<RunResult> results, int processes, long nanos) {
     List<String> lines = new ArrayList<>();
     lines.add(
         Arrays.stream(Scenario.values())
-            .filter(scenario -> count(scenario) > 0)
-            .map(scenario -> scenario + " " + count(scenario))
-            .collect(Collectors.joining(", ", "happened: ", "")));
+            .filter(scenario -> scenario != Scenario.NOTHING && drawn(scenario).count() > 0)
+            .map(scenario -> happened(scenario.toString(), () -> drawn(scenario)))
+            .collect(Collectors.joining(", ", "happened, of those that were to: ", "")));
+    lines.add(
+        Arrays.stream(Mode.values())
+            .filter(mode -> drawn(mode).count() > 0)
+            .map(mode -> happened(mode.toString(), () -> drawn(mode)))
+            .collect(Collectors.joining(", ", "in migrations by: ", "")));
     for (Course course : Course.values()) {
       long count = results.stream().filter(result -> result.course() == course).count();
       if (count > 0) {
@@ -32,9 +39,10 @@ record FaultSummary(List<RunResult> results, int processes, long nanos) {
     }
     long[] millis = results.stream().mapToLong(r -> r.nanos() / 1_000_000).sorted().toArray();
     lines.add(
-        "%d runs, %d of them in %d processes, in %.1f s: a run took %d ms in the median, %d ms at most"
+        "%d runs, %d with something that happened, %d in %d processes, in %.1f s: a run took %d ms in the median, %d ms at most"
             .formatted(
                 results.size(),
+                results.stream().filter(RunResult::struck).count(),
                 results.stream().filter(r -> r.run().sides() == FaultRun.Sides.PROCESSES).count(),
                 processes,
                 nanos / 1e9,
@@ -47,8 +55,19 @@ record FaultSummary(List<RunResult> results, int processes, long nanos) {
     return lines;
   }
 
-  private long count(Scenario scenario) {
-    return results.stream().filter(result -> result.run().scenario() == scenario).count();
+  private static String happened(String what, Supplier<Stream<RunResult>> drawn) {
+    return "%s %d of %d"
+        .formatted(what, drawn.get().filter(RunResult::struck).count(), drawn.get().count());
+  }
+
+  private Stream<RunResult> drawn(Scenario scenario) {
+    return results.stream().filter(result -> result.run().scenario() == scenario);
+  }
+
+  private Stream<RunResult> drawn(Mode mode) {
+    return results.stream()
+        .filter(result -> result.run().scenario() != Scenario.NOTHING)
+        .filter(result -> result.run().mode() == mode);
   }
 
   private long count(Kind kind) {

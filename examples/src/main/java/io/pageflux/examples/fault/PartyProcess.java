@@ -40,8 +40,8 @@ final class PartyProcess implements AutoCloseable {
   /** Where a destination's memory is that is in a file. */
   static final String SMALL_DISK = "disk";
 
-  /** What a source says when the place of the line's fault has come. */
-  static final String STRIKING = "the place has come";
+  /** What a side says when what is to happen does. */
+  static final String STRIKING = "it happens";
 
   private final Process process;
   private final LinkedBlockingQueue<String> answers = new LinkedBlockingQueue<>();
@@ -168,7 +168,7 @@ final class PartyProcess implements AutoCloseable {
     }
   }
 
-  /** Has something done as soon as the place of the line's fault has come. */
+  /** Has something done as soon as the process says that what is to happen does. */
   void whenStriking(Runnable action) {
     striking = action;
   }

@@ -1,5 +1,6 @@
 package io.pageflux.examples.fault;
 
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Executors;
@@ -15,7 +16,10 @@ final class ProcessSides implements RunJudge.Sides, AutoCloseable {
   private final List<PartyProcess> taken = new ArrayList<>();
   private final ScheduledExecutorService clock =
       Executors.newSingleThreadScheduledExecutor(Thread.ofPlatform().daemon().factory());
+
+  // Guarded by this object's monitor.
   private boolean calm;
+  private boolean struck;
 
   ProcessSides(FaultRun run, RunFolder folder, PartyPool pool) {
     this.run = run;
@@ -26,6 +30,7 @@ final class ProcessSides implements RunJudge.Sides, AutoCloseable {
   private PartyProcess take() {
     PartyProcess process = pool.take();
     taken.add(process);
+    process.whenStriking(() -> strike(() -> {}));
     return process;
   }
 
@@ -37,7 +42,7 @@ final class ProcessSides implements RunJudge.Sides, AutoCloseable {
   @Override
   public Side.Destination destination() {
     PartyProcess process;
-    if (run.scenario() == Scenario.FULL_DISK && !calm) {
+    if (run.scenario() == Scenario.FULL_DISK && !isCalm()) {
       process =
           PartyProcess.startOnSmallDisk(
               folder.disk(), run.sizeBytes() * (1 + run.number() % 5) / 16);
@@ -45,6 +50,7 @@ final class ProcessSides implements RunJudge.Sides, AutoCloseable {
         throw new NotPossibleHere("a file system of its own");
       }
       taken.add(process);
+      strike(() -> {});
     } else {
       process = take();
     }
@@ -72,11 +78,13 @@ final class ProcessSides implements RunJudge.Sides, AutoCloseable {
       case FREEZE_SOURCE -> then(from, () -> freeze(from));
       case FREEZE_DESTINATION -> then(from, () -> freeze(to));
       case STARVE_DESTINATION ->
-          to.ask(
-              PartyProcess.request("starve")
-                  .put("heap", run.xbzrle())
-                  .put("left", run.moment().toNanos() / 100 % (2 << 20)),
-              "starving");
+          strike(
+              () ->
+                  to.ask(
+                      PartyProcess.request("starve")
+                          .put("heap", run.xbzrle())
+                          .put("left", run.moment().toNanos() / 100 % (2 << 20)),
+                      "starving"));
       default -> {} // it does not happen to a process, or has happened
     }
   }
@@ -91,10 +99,32 @@ final class ProcessSides implements RunJudge.Sides, AutoCloseable {
 
   private void then(PartyProcess source, Runnable action) {
     if (run.atPlace()) {
-      source.whenStriking(action);
+      source.whenStriking(() -> strike(action));
     } else {
-      clock.schedule(action, run.moment().toNanos(), TimeUnit.NANOSECONDS);
+      clock.schedule(() -> strike(action), run.moment().toNanos(), TimeUnit.NANOSECONDS);
     }
+  }
+
+  /** Has something happen, unless the attempt is over. */
+  private synchronized void strike(Runnable action) {
+    if (!calm) {
+      struck = true;
+      action.run();
+    }
+  }
+
+  private synchronized boolean isCalm() {
+    return calm;
+  }
+
+  @Override
+  public synchronized boolean struck() {
+    return struck;
+  }
+
+  @Override
+  public Path folder() {
+    return folder.path();
   }
 
   /** For longer than the other side waits. */
@@ -112,13 +142,16 @@ final class ProcessSides implements RunJudge.Sides, AutoCloseable {
 
   @Override
   public void calm(Side.Source source, Side.Destination destination) {
-    calm = true;
-    process(source).whenStriking(() -> {});
+    boolean happened;
+    synchronized (this) {
+      calm = true;
+      happened = struck;
+    }
     clock.shutdown(); // who is frozen wakes up; nothing else begins
-    if (run.scenario().endsSource()) {
+    if (happened && run.scenario().endsSource()) {
       process(source).close();
     }
-    if (run.scenario().endsDestination()) {
+    if (happened && run.scenario().endsDestination()) {
       process(destination).close();
     }
   }

@@ -40,6 +40,11 @@ final class RemoteSides {
     }
 
     @Override
+    public void keep(Path file) {
+      process.ask(PartyProcess.request("keep").put("file", file.toString()), "kept");
+    }
+
+    @Override
     public void resume() {
       process.ask(PartyProcess.request("resume"), "resumed");
     }
@@ -89,6 +94,11 @@ final class RemoteSides {
     public String takeOver() {
       JsonNode answer = process.ask(PartyProcess.request("take over"), "taken over");
       return answer == null ? "its process has died" : answer.path("problem").asText();
+    }
+
+    @Override
+    public void fill(Path file) {
+      process.ask(PartyProcess.request("fill").put("file", file.toString()), "filled");
     }
 
     @Override

@@ -3,7 +3,9 @@ package io.pageflux.examples.fault;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
+import java.nio.file.attribute.BasicFileAttributes;
 import java.util.Comparator;
 import java.util.List;
 import java.util.stream.Stream;
@@ -33,14 +35,30 @@ record RunFolder(Path path) implements AutoCloseable {
     return path.resolve(PartyProcess.SMALL_DISK);
   }
 
-  /** {@return what is left in it that should not be} */
-  List<String> left() {
-    try (Stream<Path> files = Files.list(path)) {
+  /**
+   * {@return what is left in it that should not be}
+   *
+   * @param killed whether a process was killed: the socket on which it listened stays, and nobody
+   *     can help that
+   */
+  List<String> left(boolean killed) {
+    try (Stream<Path> files = Files.walk(path)) {
       return files
-          .map(file -> file.getFileName().toString())
-          .filter(name -> !name.equals(LOCK) && !name.equals(PartyProcess.SMALL_DISK))
-          .filter(name -> !CheckpointNotes.isFile(name))
+          .filter(file -> !file.equals(path) && !file.equals(lock()) && !file.equals(disk()))
+          .filter(file -> !CheckpointNotes.isFile(file.getFileName().toString()))
+          .filter(file -> !(killed && isSocket(file)))
+          .map(file -> path.relativize(file).toString())
           .toList();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /** It is the one kind of file that is none of the kinds that Java knows. */
+  private static boolean isSocket(Path file) {
+    try {
+      return Files.readAttributes(file, BasicFileAttributes.class, LinkOption.NOFOLLOW_LINKS)
+          .isOther();
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }

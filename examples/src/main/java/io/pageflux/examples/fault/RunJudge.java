@@ -3,6 +3,10 @@ package io.pageflux.examples.fault;
 import io.pageflux.examples.fault.RunResult.Course;
 import io.pageflux.examples.fault.RunResult.Finding;
 import io.pageflux.examples.fault.RunResult.Kind;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -23,6 +27,12 @@ final class RunJudge {
 
     /** Undoes what would disturb a second attempt. */
     void calm(Side.Source source, Side.Destination destination);
+
+    /** {@return whether what was to happen has happened} */
+    boolean struck();
+
+    /** {@return where what is brought from one side to the other may lie} */
+    Path folder();
   }
 
   private final FaultRun run;
@@ -46,7 +56,8 @@ final class RunJudge {
     } catch (RuntimeException e) {
       find(Kind.OTHER, "the bench failed: " + e);
     }
-    return new RunResult(run, course, detail, List.copyOf(findings), System.nanoTime() - began);
+    return new RunResult(
+        run, sides.struck(), course, detail, List.copyOf(findings), System.nanoTime() - began);
   }
 
   private void judge(Side.Source first, Side.Destination firstThere) {
@@ -121,8 +132,12 @@ final class RunJudge {
   private boolean isAt(Side.Destination destination, Side.Source source, Attempt attempt) {
     Ending out = attempt.out();
     Ending in = attempt.in();
+    if (in.lacksPages()) {
+      lacking(destination, source, attempt);
+      return true;
+    }
     if (in.how() == Ending.How.COMPLETED) {
-      if (out.how() == Ending.How.FAILED && !knowsThatItMayBeThere(out)) {
+      if (out.how() == Ending.How.FAILED && !out.mayBeThere()) {
         find(Kind.TWO_GUESTS, "the source says that it keeps the guest: " + detail);
       }
       course = out.how() == Ending.How.COMPLETED ? Course.COMPLETED : Course.FOUND_THERE;
@@ -139,6 +154,10 @@ final class RunJudge {
     if (out.how() == Ending.How.DIED) {
       course = Course.DIED_WITH_ITS_PROCESS;
       return false; // with another guest
+    }
+    if (run.mode() == Mode.POSTCOPY && out.isThere() && in.how() == Ending.How.DIED) {
+      course = Course.DIED_WITH_ITS_PROCESS;
+      return true;
     }
     if (out.isUncertain()) {
       if (in.mayRun()) {
@@ -158,8 +177,36 @@ final class RunJudge {
     return false;
   }
 
-  private static boolean knowsThatItMayBeThere(Ending out) {
-    return out.isUncertain() || out.message().contains("the guest runs at the destination");
+  /** The guest runs at the destination, and what it lacks must be at the source. */
+  private void lacking(Side.Destination destination, Side.Source source, Attempt attempt) {
+    Ending out = attempt.out();
+    course = Course.FILLED_BY_HAND;
+    if (!attempt.in().runs()) {
+      find(Kind.LOST, "it is said to run at the destination, and does not: " + detail);
+    }
+    if (out.how() == Ending.How.COMPLETED) {
+      find(Kind.LOST, "the source has let go of pages that are not there: " + detail);
+    }
+    if (out.how() == Ending.How.FAILED && !out.mayBeThere()) {
+      find(Kind.TWO_GUESTS, "the source says that it keeps the guest: " + detail);
+    }
+    if (!source.isAlive() || !destination.isAlive()) {
+      course = Course.DIED_WITH_ITS_PROCESS;
+      return;
+    }
+    Path kept = sides.folder().resolve("kept");
+    source.keep(kept);
+    destination.fill(kept);
+    delete(kept);
+    verify(destination, "at the destination, which got what it lacked");
+  }
+
+  private static void delete(Path file) {
+    try {
+      Files.deleteIfExists(file);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   private void verify(Side side, String where) {

@@ -7,12 +7,19 @@ import java.util.List;
  * What came of a run.
  *
  * @param run the run
+ * @param struck whether what was to happen has happened
  * @param course where the guest was then
  * @param detail what both sides said
  * @param findings what must never be; empty if all is well
  * @param nanos how long it took
  */
-record RunResult(FaultRun run, Course course, String detail, List<Finding> findings, long nanos) {
+record RunResult(
+    FaultRun run,
+    boolean struck,
+    Course course,
+    String detail,
+    List<Finding> findings,
+    long nanos) {
 
   /** Where the guest was after the attempt to which something happened. */
   enum Course {
@@ -28,6 +35,9 @@ record RunResult(FaultRun run, Course course, String detail, List<Finding> findi
     /** At the destination, where a person had it go on from a checkpoint. */
     WENT_ON_FROM_CHECKPOINT(
         "died with its process, and went on at the destination from the newest checkpoint"),
+    /** At the destination, which lacked pages that the source had kept. */
+    FILLED_BY_HAND(
+        "failed in post-copy; a person brought what the destination lacked from the source"),
     /** Nowhere. */
     DIED_WITH_ITS_PROCESS("the guest died with the process in which it was"),
     /** It could not be tried on this machine. */
@@ -71,7 +81,7 @@ record RunResult(FaultRun run, Course course, String detail, List<Finding> findi
   RunResult with(List<Finding> more) {
     List<Finding> all = new ArrayList<>(findings);
     all.addAll(more);
-    return new RunResult(run, course, detail, List.copyOf(all), nanos);
+    return new RunResult(run, struck, course, detail, List.copyOf(all), nanos);
   }
 
   boolean ok() {

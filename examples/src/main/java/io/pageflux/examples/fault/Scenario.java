@@ -64,14 +64,17 @@ enum Scenario {
     this.of = of;
   }
 
-  /** {@return whether it happens to a process, which may not survive it} */
-  boolean ofProcess() {
-    return of == Of.PROCESS;
-  }
-
   /** {@return whether it happens to checkpoints, and not to a migration} */
   boolean ofCheckpoints() {
     return of == Of.CHECKPOINTS;
+  }
+
+  /** {@return whether it happens to a connection, at a place} */
+  boolean isOfLine() {
+    return switch (this) {
+      case CUT, END, FLIP, STALL, PAUSE_OF_THE_LINE, SWALLOW, SLOW_LINE, HALF_OPEN -> true;
+      default -> false;
+    };
   }
 
   /** {@return whether a side waits in vain, until its patience is over} */

@@ -1,5 +1,6 @@
 package io.pageflux.examples.fault;
 
+import java.nio.file.Path;
 import java.time.Duration;
 
 /** One side of a run, in this process or in another. */
@@ -28,6 +29,11 @@ interface Side {
 
     /** Lets the guest go on, as a person does. */
     void resume();
+
+    /** Writes the guest's memory to a file. */
+    default void keep(Path file) {
+      throw new UnsupportedOperationException("no guest leaves before its pages here");
+    }
   }
 
   /** Where the guest is going. */
@@ -45,6 +51,11 @@ interface Side {
 
     /** {@return how it ended} */
     Ending await();
+
+    /** Takes the pages that the guest lacks from a file that the source has written. */
+    default void fill(Path file) {
+      throw new UnsupportedOperationException("no guest comes before its pages here");
+    }
 
     /**
      * Has the guest go on from the checkpoint that is held, as a person does who knows that the

@@ -15,6 +15,7 @@ final class WatchedGuest implements Guest {
   private final Runnable beforeStart;
   private volatile Scenario moody = Scenario.NOTHING;
   private volatile Duration slowness = Duration.ZERO;
+  private volatile Runnable refusing = () -> {};
 
   /**
    * @param beforeStart called before the guest runs
@@ -29,8 +30,10 @@ final class WatchedGuest implements Guest {
    * Has it refuse what a scenario says, from now on.
    *
    * @param time how long it takes where it is slow
+   * @param happening called when it does not do what it is told to
    */
-  void refuse(Scenario scenario, Duration time) {
+  void refuse(Scenario scenario, Duration time, Runnable happening) {
+    refusing = happening;
     moody = scenario;
     slowness = time;
   }
@@ -44,7 +47,7 @@ final class WatchedGuest implements Guest {
     return Mono.defer(
         () ->
             moody == Scenario.GUEST_DOES_NOT_PAUSE
-                ? Mono.error(new IllegalStateException("the guest does not pause"))
+                ? refused("the guest does not pause")
                 : guest.pause().then(Mono.fromRunnable(lock::release)));
   }
 
@@ -53,12 +56,19 @@ final class WatchedGuest implements Guest {
     return Mono.defer(
         () -> {
           if (moody == Scenario.GUEST_DOES_NOT_START) {
-            return Mono.error(new IllegalStateException("the guest does not start"));
+            return refused("the guest does not start");
           }
-          return moody == Scenario.GUEST_STARTS_SLOWLY
-              ? Mono.delay(slowness).then(Mono.defer(this::start))
-              : start();
+          if (moody == Scenario.GUEST_STARTS_SLOWLY) {
+            refusing.run();
+            return Mono.delay(slowness).then(Mono.defer(this::start));
+          }
+          return start();
         });
+  }
+
+  private Mono<Void> refused(String what) {
+    refusing.run();
+    return Mono.error(new IllegalStateException(what));
   }
 
   private Mono<Void> start() {
@@ -66,7 +76,7 @@ final class WatchedGuest implements Guest {
     beforeStart.run();
     Mono<Void> started = guest.resume();
     return moody == Scenario.GUEST_STARTS_AND_SAYS_IT_DID_NOT
-        ? started.then(Mono.error(new IllegalStateException("the guest says it does not start")))
+        ? started.then(Mono.defer(() -> refused("the guest says it does not start")))
         : started;
   }
 
@@ -78,9 +88,11 @@ final class WatchedGuest implements Guest {
   @Override
   public Mono<Void> loadDeviceState(Flux<byte[]> pieces) {
     return switch (moody) {
-      case GUEST_DOES_NOT_LOAD ->
-          Mono.error(new IllegalStateException("the guest does not take its state"));
-      case OUT_OF_MEMORY_LOADING -> throw new OutOfMemoryError("no memory for the guest's state");
+      case GUEST_DOES_NOT_LOAD -> refused("the guest does not take its state");
+      case OUT_OF_MEMORY_LOADING -> {
+        refusing.run();
+        throw new OutOfMemoryError("no memory for the guest's state");
+      }
       default -> guest.loadDeviceState(pieces);
     };
   }

@@ -3,6 +3,7 @@ package io.pageflux.examples.fault;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.pageflux.examples.fault.RunResult.Kind;
+import java.nio.file.Path;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.List;
@@ -63,6 +64,16 @@ class CheckpointJudgeTest {
     @Override
     public Side.Destination destination() {
       return this;
+    }
+
+    @Override
+    public boolean struck() {
+      return true;
+    }
+
+    @Override
+    public Path folder() {
+      return folder.path();
     }
 
     @Override

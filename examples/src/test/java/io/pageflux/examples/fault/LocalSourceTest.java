@@ -6,6 +6,7 @@ import io.pageflux.transport.fault.Fault;
 import io.pageflux.transport.fault.FaultPlan;
 import io.pageflux.transport.fault.Place;
 import java.time.Duration;
+import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.Test;
 import reactor.core.publisher.Mono;
@@ -22,13 +23,15 @@ class LocalSourceTest {
             1,
             9,
             FaultRun.Sides.PROCESSES,
+            Mode.PRECOPY,
             Scenario.KILL_SOURCE,
             512 << 10,
             0,
             false,
             false,
             false,
-            plan,
+            List.of(plan),
+            false,
             Duration.ZERO,
             true);
     AtomicInteger striking = new AtomicInteger();
@@ -36,7 +39,7 @@ class LocalSourceTest {
       RunLock lock = new RunLock(folder.lock());
       LocalSource source = new LocalSource(run, lock, Mono.never(), striking::incrementAndGet);
       LocalDestination destination =
-          new LocalDestination(run, folder.path(), lock, Mono.never(), memory -> {});
+          new LocalDestination(run, folder.path(), lock, Mono.never(), () -> {}, memory -> {});
       try {
         Ending ending = source.attempt(destination.listen(true), true);
         assertThat(striking).as("%s", ending).hasValue(1);

@@ -12,6 +12,7 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import reactor.core.Disposable;
 import reactor.core.Disposables;
+import reactor.core.publisher.BaseSubscriber;
 import reactor.core.publisher.Mono;
 import reactor.core.scheduler.Scheduler;
 
@@ -79,7 +80,24 @@ final class ReorderingAcceptor implements Acceptor {
     Mono<Void> next = real.accept().doOnNext(this::arrived).then();
     Mono<Void> soon =
         begun ? next.timeout(patience, Mono.fromRunnable(this::handOut), timer) : next;
-    accepting.update(soon.subscribe(nothing -> {}, this::refuse, this::again));
+    // Known before it begins: one that is there already ends it, and begins the next one, at once.
+    Accepting accepted = new Accepting();
+    accepting.update(accepted);
+    soon.subscribe(accepted);
+  }
+
+  /** Waits for the next connection. */
+  private final class Accepting extends BaseSubscriber<Void> {
+
+    @Override
+    protected void hookOnComplete() {
+      again();
+    }
+
+    @Override
+    protected void hookOnError(Throwable e) {
+      refuse(e);
+    }
   }
 
   private void again() {

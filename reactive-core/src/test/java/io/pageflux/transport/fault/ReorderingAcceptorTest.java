@@ -92,6 +92,17 @@ class ReorderingAcceptorTest {
   }
 
   @Test
+  void oneThatWasThereBeforeIsHandedOutWhenNobodyElseComes() {
+    connect(0);
+    Acceptor acceptor = reordering(2, 1);
+    List<Integer> numbers = numbers(acceptor, 1);
+    assertThat(numbers).isEmpty();
+    clock.advanceTimeBy(PATIENCE);
+    assertThat(numbers).containsExactly(0);
+    acceptor.dispose();
+  }
+
+  @Test
   void connectionsThatNobodyHasAskedForAreClosedWithTheAcceptor() {
     Acceptor acceptor = reordering(4, 1);
     List<Integer> numbers = numbers(acceptor, 1);

@@ -25,12 +25,20 @@ final class Connecting {
   private final AtomicReference<State> state = new AtomicReference<>(State.OPEN);
   private volatile @Nullable Channel channel;
 
-  private Connecting() {}
+  private final TcpLoops loops;
 
-  /** {@return a connection, made anew for each subscriber} */
+  private Connecting(TcpLoops loops) {
+    this.loops = loops;
+  }
+
+  /**
+   * {@return a connection, made anew for each subscriber}
+   *
+   * @param loops those of the client
+   */
   static Mono<Connection> of(
-      TcpClient client, Function<reactor.netty.Connection, Connection> wrapping) {
-    return Mono.defer(() -> new Connecting().connect(client, wrapping));
+      TcpClient client, TcpLoops loops, Function<reactor.netty.Connection, Connection> wrapping) {
+    return Mono.defer(() -> new Connecting(loops).connect(client, wrapping));
   }
 
   private Mono<Connection> connect(
@@ -50,6 +58,7 @@ final class Connecting {
   }
 
   private void begun(Channel made) {
+    loops.hold(made);
     channel = made;
     if (state.get() == State.CANCELLED) {
       made.close();

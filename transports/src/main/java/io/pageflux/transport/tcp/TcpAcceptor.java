@@ -56,14 +56,14 @@ public final class TcpAcceptor implements Acceptor {
             loops::acquire,
             loop ->
                 server(spec, address, loop)
+                    .doOnChannelInit((observer, accepted, remote) -> loops.hold(accepted))
                     .doOnConnection(
                         accepted -> {
                           Connection connection =
                               new TcpConnection(
                                   accepted.channel(),
                                   TcpFailures.address(accepted.channel().remoteAddress()),
-                                  spec,
-                                  loops);
+                                  spec);
                           if (!queue.offer(connection)) {
                             connection.dispose();
                           }
@@ -71,8 +71,7 @@ public final class TcpAcceptor implements Acceptor {
                     .bind()
                     .map(
                         server -> {
-                          loops.acquire();
-                          server.channel().closeFuture().addListener(closed -> loops.release());
+                          loops.hold(server.channel());
                           TcpAcceptor acceptor = new TcpAcceptor(server, queue);
                           at.set(acceptor.address());
                           return acceptor;

@@ -18,7 +18,8 @@ import reactor.netty.NettyPipeline;
 /**
  * A connection over TCP or a Unix domain socket.
  *
- * <p>Made on the channel's event loop before anything was read from it.
+ * <p>Made on the channel's event loop before anything was read from it. Whoever makes it has the
+ * loops {@linkplain TcpLoops#hold held}.
  */
 final class TcpConnection implements Connection {
 
@@ -29,12 +30,10 @@ final class TcpConnection implements Connection {
   private final TcpInbound inbound;
   private final AtomicBoolean sendTaken = new AtomicBoolean();
 
-  TcpConnection(Channel channel, String peer, SocketSpec spec, TcpLoops loops) {
+  TcpConnection(Channel channel, String peer, SocketSpec spec) {
     this.channel = channel;
     this.peer = peer;
     this.inbound = new TcpInbound(channel, peer);
-    loops.acquire();
-    channel.closeFuture().addListener(closed -> loops.release());
     channel.config().setAutoRead(false);
     channel.config().setRecvByteBufAllocator(new InboundReads(inbound, spec.readBytes()));
     channel.pipeline().addBefore(NettyPipeline.ReactiveBridge, HANDLER, inbound);

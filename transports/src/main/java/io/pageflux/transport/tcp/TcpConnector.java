@@ -70,14 +70,14 @@ public final class TcpConnector implements Connector {
   private Mono<Connection> connectTo(InetAddress address) {
     return Mono.using(
             loops::acquire,
-            loop -> Connecting.of(client(address, loop), this::connection),
+            loop -> Connecting.of(client(address, loop), loops, this::connection),
             loop -> loops.release())
         .doOnDiscard(DisposableChannel.class, DisposableChannel::dispose);
   }
 
   private Connection connection(reactor.netty.Connection connected) {
     return new TcpConnection(
-        connected.channel(), TcpFailures.address(connected.channel().remoteAddress()), spec, loops);
+        connected.channel(), TcpFailures.address(connected.channel().remoteAddress()), spec);
   }
 
   private TcpClient client(InetAddress address, LoopResources loop) {

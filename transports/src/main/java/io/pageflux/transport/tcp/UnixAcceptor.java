@@ -64,10 +64,10 @@ public final class UnixAcceptor implements Acceptor {
             loops::acquire,
             loop ->
                 server(spec, unpublished, loop)
+                    .doOnChannelInit((observer, accepted, remote) -> loops.hold(accepted))
                     .doOnConnection(
                         accepted -> {
-                          Connection connection =
-                              new TcpConnection(accepted.channel(), peer, spec, loops);
+                          Connection connection = new TcpConnection(accepted.channel(), peer, spec);
                           if (!queue.offer(connection)) {
                             connection.dispose();
                           }
@@ -75,8 +75,7 @@ public final class UnixAcceptor implements Acceptor {
                     .bind()
                     .map(
                         server -> {
-                          loops.acquire();
-                          server.channel().closeFuture().addListener(closed -> loops.release());
+                          loops.hold(server.channel());
                           return published(server, queue, spec, unpublished);
                         }),
             loop -> loops.release())

@@ -39,7 +39,7 @@ public final class UnixConnector implements Connector {
               UnixFailures.requireNative(spec);
               return Mono.using(
                   loops::acquire,
-                  loop -> Connecting.of(client(loop), this::connection),
+                  loop -> Connecting.of(client(loop), loops, this::connection),
                   loop -> loops.release());
             })
         .doOnDiscard(DisposableChannel.class, DisposableChannel::dispose)
@@ -47,7 +47,7 @@ public final class UnixConnector implements Connector {
   }
 
   private Connection connection(reactor.netty.Connection connected) {
-    return new TcpConnection(connected.channel(), spec.address(), spec, loops);
+    return new TcpConnection(connected.channel(), spec.address(), spec);
   }
 
   private TcpClient client(LoopResources loop) {

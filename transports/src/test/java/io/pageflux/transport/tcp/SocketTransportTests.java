@@ -10,17 +10,25 @@ import io.pageflux.transport.InMemoryTransport;
 import io.pageflux.transport.TransportBuffer;
 import io.pageflux.transport.TransportContract;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.SocketChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Objects;
+import java.util.Set;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.concurrent.locks.LockSupport;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
+import reactor.core.Disposable;
 import reactor.core.publisher.Flux;
 import reactor.netty.resources.LoopResources;
 import reactor.test.StepVerifier;
@@ -31,6 +39,9 @@ abstract class SocketTransportTests implements TransportContract {
 
   static final int READ_BYTES = 128 << 10;
   private static final int SOCKET_BUFFER_BYTES = 64 << 10;
+
+  /** So often is something tried that goes wrong once in some hundred times. */
+  private static final int STRESS = 400;
 
   private @Nullable Acceptor acceptor;
   private @Nullable Connector connector;
@@ -216,5 +227,72 @@ abstract class SocketTransportTests implements TransportContract {
     }
     pair.second().dispose();
     assertThat(digest.isDisposed()).isTrue();
+  }
+
+  @Test
+  void nothingIsLeftOfConnectionsThatAreCancelled() {
+    SocketSpec spec = spec(2, READ_BYTES, null);
+    Acceptor listening = listen(spec);
+    Set<String> open = sockets();
+    for (int i = 0; i < STRESS; i++) {
+      Connector connecting = SocketTransport.connector(to(listening, spec));
+      Disposable attempt = connecting.connect().subscribe(Connection::dispose, e -> {});
+      spin(i);
+      attempt.dispose();
+    }
+    listening.dispose();
+    noneBut(open);
+  }
+
+  @Test
+  void nothingIsLeftOfConnectionsToAnAcceptorThatIsDisposed() throws IOException {
+    raw(acceptor()).close(); // with the first one, the JDK opens a socket for itself
+    Set<String> open = sockets();
+    for (int i = 0; i < STRESS; i++) {
+      Acceptor listening = listen(spec(2, READ_BYTES, null));
+      try (SocketChannel first = raw(listening);
+          SocketChannel second = raw(listening)) {
+        assertThat(first.isConnected() && second.isConnected()).isTrue();
+        spin(i);
+        listening.dispose();
+      }
+    }
+    acceptor().dispose();
+    noneBut(open);
+  }
+
+  /** Passes the time in which something is half done, a different one each time. */
+  private static void spin(int i) {
+    for (int n = 0; n < i * 7919 % 4000; n++) {
+      Thread.onSpinWait();
+    }
+  }
+
+  /** Waits until there are no sockets but those, as the acceptor's, which may be closed. */
+  private static void noneBut(Set<String> expected) {
+    long end = System.nanoTime() + PATIENCE.toNanos();
+    while (!expected.containsAll(sockets()) && System.nanoTime() < end) {
+      LockSupport.parkNanos(1_000_000);
+    }
+    assertThat(expected).containsAll(sockets());
+  }
+
+  private static Set<String> sockets() {
+    try (Stream<Path> descriptors = Files.list(Path.of("/proc/self/fd"))) {
+      return descriptors
+          .map(SocketTransportTests::target)
+          .filter(target -> target.startsWith("socket:"))
+          .collect(Collectors.toSet());
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  private static String target(Path descriptor) {
+    try {
+      return Files.readSymbolicLink(descriptor).toString();
+    } catch (IOException e) {
+      return ""; // closed meanwhile
+    }
   }
 }
