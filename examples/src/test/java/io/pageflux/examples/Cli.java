@@ -102,6 +102,12 @@ final class Cli implements AutoCloseable {
   }
 
   /** Waits for a line of standard output. {@return what the pattern found in it} */
+  /** Says a line to its standard input. */
+  void sayLine() throws IOException {
+    process.getOutputStream().write('\n');
+    process.getOutputStream().flush();
+  }
+
   Matcher awaitLine(String pattern) throws InterruptedException {
     Pattern compiled = Pattern.compile(pattern);
     while (true) {
