@@ -331,7 +331,7 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
             control.downtimeLimit(),
             new ConvergenceFigures.Throttle(throttle.percent(), throttle.possible()),
             now);
-    statistics.expected(figures.downtime().known() ? figures.downtime().expected() : null);
+    statistics.convergence(figures);
     ConvergenceControl.Outcome outcome = control.decide(figures);
     statistics.downtimeLimit(control.downtimeLimit());
     return outcome;
