@@ -56,6 +56,9 @@ public final class OutgoingControl {
     void emit(MigrationEvent event);
 
     long now();
+    /** {@return whether it was waiting before its switch-over, and goes on} */
+    boolean goOn();
+
   }
 
   private enum State {
@@ -226,6 +229,25 @@ public final class OutgoingControl {
   /** {@return whether the migration is paused} */
   public boolean isPaused() {
     return pause != null;
+  }
+
+  /**
+   * Continues a migration that has {@linkplain OutgoingSpec#withPauseBeforeSwitchover paused before
+   * its switch-over}, as {@link OutgoingMigration#continueMigration()} does. That is another pause
+   * than that of {@link #pause()}: the guest does not run in it.
+   */
+  public void continueMigration() {
+    synchronized (turn) {
+      Target told;
+      synchronized (this) {
+        told =
+            requireState(
+                "there is nothing to continue", State.SETUP, State.ROUNDS, State.SWITCH_OVER);
+      }
+      if (!told.goOn()) {
+        throw RunningOutgoing.notWaiting(told.info().status());
+      }
+    }
   }
 
   /**
