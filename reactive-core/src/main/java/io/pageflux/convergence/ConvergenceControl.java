@@ -120,6 +120,13 @@ public final class ConvergenceControl {
     return List.copyOf(steps);
   }
 
+  /** Has other settings hold, if it is auto-converge that decides; it does not begin anew. */
+  public void use(AutoConverge.Settings settings) {
+    if (policy instanceof AutoConverge rule) {
+      rule.use(settings);
+    }
+  }
+
   private ConvergenceStep changed(Duration limit, Duration at, String why) {
     String what =
         "downtime limit of %s instead of %s"
@@ -135,6 +142,7 @@ public final class ConvergenceControl {
    */
   public Outcome decide(ConvergenceFigures current) {
     List<ConvergenceStep> steps = new ArrayList<>();
+    tellOfFirst(current.elapsed(), steps);
     for (int i = 0; i < MOST_QUESTIONS; i++) {
       ConvergenceFigures figures = current.withDowntimeLimit(downtimeLimit);
       Duration at = figures.elapsed();
@@ -142,7 +150,6 @@ public final class ConvergenceControl {
       switch (decision) {
         case SetDowntimeLimit(Duration limit, String why) -> {
           if (limit.equals(downtimeLimit)) {
-    tellOfFirst(current.elapsed(), steps);
             return goOn(-1, steps);
           }
           steps.add(changed(limit, at, why));
