@@ -56,9 +56,18 @@ class BadInputEndToEndTest {
       delimiter = '|',
       value = {
         "--auto-converge --intent=short-downtime | give one of them",
+        "--auto-converge --ramp-downtime | give one of them",
+        "--ramp-downtime=2s..1s | it goes down",
+        "--cpu-throttle-initial=30 | of the rule of --auto-converge, which is not given",
+        "--intent=short-downtime --cpu-throttle-tailslow | of the rule of --auto-converge",
+        "--auto-converge --max-cpu-throttle=19 | --max-cpu-throttle must be 20 to 99",
+        "--auto-converge --throttle-trigger-threshold=0 | must be 1 to 100",
+        "--auto-converge | needs --on-throttle or --throttle-pid",
         "--intent=fast | 'fast' is not an intent",
         "--intent=finish-within=0s | not long enough",
         "--on-throttle=true --throttle-pid=2 | give one of them",
+        "--pause-before-switchover | needs --control",
+        "--pause-before-switchover=0s --control=unix:no | must be more than 0",
         "--throttle-pid=1 | must be the process that writes the image",
         "--throttle-pid=4194305 | there is no process 4194305",
       })

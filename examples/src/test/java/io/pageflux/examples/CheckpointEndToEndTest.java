@@ -42,6 +42,27 @@ class CheckpointEndToEndTest {
   }
 
   @Test
+  void aCheckpointIsTakenWheneverSomebodyAsks() throws Exception {
+    try (Cli demo =
+        Cli.start(
+            "demo",
+            "--checkpoint=1h",
+            "--checkpoint-on-enter",
+            "--checkpoints=3",
+            "--size=64m",
+            "--dirty-rate=10m",
+            "--run-after=50ms")) {
+      demo.awaitLine("checkpoint 1 ");
+      demo.sayLine();
+      demo.awaitLine("checkpoint 2 ");
+      demo.sayLine();
+      demo.awaitLine("checkpoint 3 ");
+      assertThat(demo.result().exitCode()).as("%s", demo.result()).isZero();
+      assertThat(demo.result().stdout()).contains("every one is sound, recent and in its place");
+    }
+  }
+
+  @Test
   void aStagingAreaThatIsTooSmallOnlyMakesTheGuestWait() throws Exception {
     Cli.Result result =
         Cli.run(
@@ -63,6 +84,7 @@ class CheckpointEndToEndTest {
         "--checkpoint=0s",
         "--checkpoint=1s --checkpoints=0",
         "--checkpoints=3",
+        "--checkpoint-on-enter",
         "--checkpoint=1s --auto-converge",
         "--checkpoint=1s --checkpoint-staging=1k"
       })

@@ -56,19 +56,24 @@ final class Cli implements AutoCloseable {
   }
 
   static Cli start(String... arguments) throws IOException {
-    List<String> command =
-        new ArrayList<>(
-            List.of(
-                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                "--enable-native-access=ALL-UNNAMED",
-                "--illegal-native-access=deny",
-                "-XX:+UseSerialGC",
-                "-XX:TieredStopAtLevel=1",
-                "-Xmx128m",
-                "-XX:MaxDirectMemorySize=128m",
-                "-cp",
-                System.getProperty("java.class.path"),
-                "io.pageflux.examples.Main"));
+    return startBy(List.of(), arguments);
+  }
+
+  /** Has the command line started by a command, such as one that gives away what root may. */
+  static Cli startBy(List<String> starter, String... arguments) throws IOException {
+    List<String> command = new ArrayList<>(starter);
+    command.addAll(
+        List.of(
+            Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+            "--enable-native-access=ALL-UNNAMED",
+            "--illegal-native-access=deny",
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            "-Xmx128m",
+            "-XX:MaxDirectMemorySize=128m",
+            "-cp",
+            System.getProperty("java.class.path"),
+            "io.pageflux.examples.Main"));
     command.addAll(List.of(arguments));
     return new Cli(new ProcessBuilder(command).start());
   }
@@ -95,6 +100,12 @@ final class Cli implements AutoCloseable {
                 queue.add(END);
               }
             });
+  }
+
+  /** Says a line to its standard input. */
+  void sayLine() throws IOException {
+    process.getOutputStream().write('\n');
+    process.getOutputStream().flush();
   }
 
   long pid() {

@@ -1,6 +1,7 @@
 package io.pageflux.examples;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -54,17 +55,20 @@ class ControlEndToEndTest {
   }
 
   /** A migration that takes minutes unless somebody has it go faster. */
-  private Cli[] slowMigration() throws Exception {
+  private Cli[] slowMigration(String... more) throws Exception {
     Cli receiver = Cli.start("receive", "--listen=0", "--memory=" + copy, "--size=32m");
     open.add(receiver);
     String address = receiver.awaitLine("listening on (\\S+) for").group(1);
-    Cli sender =
-        Cli.start(
-            "send",
-            "--connect=" + address,
-            "--memory=" + image,
-            "--max-bandwidth=100k",
-            "--control=unix:" + socket);
+    List<String> send =
+        new ArrayList<>(
+            List.of(
+                "send",
+                "--connect=" + address,
+                "--memory=" + image,
+                "--max-bandwidth=100k",
+                "--control=unix:" + socket));
+    send.addAll(List.of(more));
+    Cli sender = Cli.start(send.toArray(String[]::new));
     open.add(sender);
     // Round 1 begins a moment after the socket is there.
     while (!Files.exists(socket) || !ctlJson("query").path("status").asText().equals("active")) {
@@ -85,6 +89,22 @@ class ControlEndToEndTest {
     return JSON.readTree(ctl(all.toArray(String[]::new)).stdout());
   }
 
+  /** The policy is asked a second after the beginning at the latest, but not in a pause. */
+  private void awaitFigures() throws Exception {
+    assertThat(ctl("continue").exitCode()).isZero();
+    JsonNode figures;
+    do {
+      figures = ctlJson("query").path("convergence");
+    } while (figures.isMissingNode());
+    // Random bytes do not shrink.
+    assertThat(figures.path("remaining-wire").asLong()).isBetween(16L << 20, 40L << 20);
+    assertThat(figures.path("goodput-mbps").asDouble()).isBetween(0.0, 8.0);
+    assertThat(figures.has("downtime-fixed")).isTrue();
+    assertThat(figures.path("stalled-rounds").asInt()).isZero();
+    assertThat(ctl("query").stdout()).contains("rounds without progress");
+    assertThat(ctl("pause").exitCode()).isZero();
+  }
+
   @Test
   void aMigrationIsQueriedPausedChangedAndFollowedToItsEnd() throws Exception {
     Cli[] both = slowMigration();
@@ -98,11 +118,14 @@ class ControlEndToEndTest {
     ctl("pause").isFailure(1, "the migration is paused already");
     Cli.Result query = ctl("query");
     assertThat(query.stdout()).contains("status: paused", "max-bandwidth: 102400");
+    awaitFigures();
 
     ctl("set", "max-bandwidth=1").isFailure(1, "max-bandwidth is 0 (no limit) or at least");
     ctl("set", "bandwidth=1").isFailure(1, "there is no parameter 'bandwidth'");
     ctl("set", "multifd-zstd-level=99").isFailure(1, "zstd has levels from");
     ctl("set").isFailure(2, "set needs NAME=VALUE");
+    ctl("set", "max-cpu-throttle=50")
+        .isFailure(1, "max-cpu-throttle can be set of a migration with --auto-converge only");
     JsonNode set =
         ctlJson(
             "set",
@@ -125,6 +148,113 @@ class ControlEndToEndTest {
     assertThat(Files.mismatch(image, copy)).isEqualTo(-1);
     assertThat(Files.exists(socket)).isFalse();
     ctl("query").isFailure(1, "no 'pageflux send --control' can be reached");
+  }
+
+  @Test
+  void aMigrationThatWaitsBeforeItsSwitchOverIsContinuedByWhoeverSaysSo() throws Exception {
+    Path stopped = folder.resolve("stopped");
+    Cli[] both = slowMigration("--pause-before-switchover", "--on-switchover", "touch " + stopped);
+    Raw raw = new Raw();
+    raw.hear();
+    String goOn = "{\"execute\":\"migrate-continue\",\"arguments\":{\"state\":%s}}\n";
+    for (String[] refused :
+        new String[][] {
+          {"\"pre-switchover\"", "pre-switchover, and is in the state active"},
+          {"\"paused\"", "the migration is not paused"},
+          {"\"active\"", "pre-switchover or paused"},
+          {"1", "pre-switchover or paused"},
+          {"\"paused\",\"now\":1", "has 'now'"}
+        }) {
+      raw.say(goOn.formatted(refused[0]));
+      assertThat(raw.hear().path("error").path("desc").asText())
+          .as(refused[0])
+          .contains(refused[1]);
+    }
+    ctl("continue").isFailure(1, "the migration is not paused");
+
+    assertThat(ctl("set", "max-bandwidth=0").exitCode()).isZero();
+    both[0].awaitLine("the guest is paused: the migration waits to be continued");
+    assertThat(ctlJson("query").path("status").asText()).isEqualTo("pre-switchover");
+    assertThat(Files.exists(stopped)).isTrue();
+    ctl("pause").isFailure(1, "the switch-over has begun");
+    raw.say(goOn.formatted("\"paused\""));
+    assertThat(raw.hear().path("error").path("desc").asText()).contains("switch-over has begun");
+    assertThat(ctl("continue").exitCode()).isZero();
+    assertThat(both[0].result().exitCode()).as("%s", both[0].result()).isZero();
+    assertThat(both[1].result().exitCode()).isZero();
+    assertThat(Files.mismatch(image, copy)).isEqualTo(-1);
+  }
+
+  @Test
+  void theRuleOfAutoConvergeIsChangedWhileItRuns() throws Exception {
+    Cli[] both =
+        slowMigration("--auto-converge", "--cpu-throttle-initial=30", "--on-throttle", "true");
+    ctl("set", "max-cpu-throttle=20").isFailure(1, "max-cpu-throttle is a whole number from 30 to");
+    ctl("set", "cpu-throttle-tailslow=maybe").isFailure(1, "is true or false");
+    JsonNode set =
+        ctlJson(
+            "set",
+            "max-cpu-throttle=60",
+            "cpu-throttle-increment=5",
+            "throttle-trigger-threshold=80",
+            "cpu-throttle-tailslow=on");
+    assertThat(set.path("cpu-throttle-initial").asInt()).isEqualTo(30);
+    assertThat(set.path("cpu-throttle-increment").asInt()).isEqualTo(5);
+    assertThat(set.path("max-cpu-throttle").asInt()).isEqualTo(60);
+    assertThat(set.path("throttle-trigger-threshold").asInt()).isEqualTo(80);
+    assertThat(set.path("cpu-throttle-tailslow").asBoolean()).isTrue();
+    assertThat(ctl("set", "max-bandwidth=0").exitCode()).isZero();
+    assertThat(both[0].result().exitCode()).as("%s", both[0].result()).isZero();
+  }
+
+  @Test
+  void aMigrationThatNobodyContinuesIsGivenUpAndTheWriterGoesOn() throws Exception {
+    Path goesOn = folder.resolve("goes-on");
+    Cli[] both = slowMigration("--pause-before-switchover=1ms", "--on-failure", "touch " + goesOn);
+    assertThat(ctl("set", "max-bandwidth=0").exitCode()).isZero();
+    both[0].result().isFailure(1, "nobody continued the migration", "goes on at the source");
+    assertThat(both[1].result().exitCode()).isEqualTo(1);
+    assertThat(Files.exists(goesOn)).isTrue();
+  }
+
+  /**
+   * Another user, who may read what is needed to start the command line wherever that is, but may
+   * use no socket of this one.
+   */
+  private static final List<String> NOBODY =
+      List.of(
+          "setpriv",
+          "--reuid=65534",
+          "--regid=65534",
+          "--clear-groups",
+          "--inh-caps=+dac_read_search",
+          "--ambient-caps=+dac_read_search");
+
+  private static boolean canBeNobody() throws InterruptedException {
+    List<String> command = new ArrayList<>(NOBODY);
+    command.addAll(List.of("test", "-r", System.getProperty("java.home")));
+    try {
+      return new ProcessBuilder(command).start().waitFor() == 0;
+    } catch (IOException e) {
+      return false;
+    }
+  }
+
+  @Test
+  void anotherUserGetsNoControl() throws Exception {
+    assumeTrue(canBeNobody(), "only root, with setpriv of util-linux, can be somebody else");
+    Cli[] both = slowMigration();
+    for (String action : List.of("query", "cancel", "set max-bandwidth=0")) {
+      List<String> arguments = new ArrayList<>(List.of("ctl", socket.toString()));
+      arguments.addAll(List.of(action.split(" ")));
+      try (Cli other = Cli.startBy(NOBODY, arguments.toArray(String[]::new))) {
+        other.result().isFailure(1, "this user may not control the migration at " + socket);
+      }
+    }
+    assertThat(ctlJson("query").path("parameters").path("max-bandwidth").asLong())
+        .isEqualTo(102400);
+    assertThat(ctl("set", "max-bandwidth=0").exitCode()).isZero();
+    assertThat(both[0].result().exitCode()).as("%s", both[0].result()).isZero();
   }
 
   @Test

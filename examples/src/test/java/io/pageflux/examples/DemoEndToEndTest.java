@@ -136,6 +136,23 @@ class DemoEndToEndTest {
     return Cli.run(arguments.toArray(String[]::new));
   }
 
+  /** The same, with rounds of a second at the most. */
+  private static Cli.Result tooFastForAMoment(Path report, String... more) throws Exception {
+    List<String> arguments = new ArrayList<>();
+    arguments.addAll(
+        List.of(
+            "demo",
+            "--size=16m",
+            "--dirty-rate=24m",
+            "--link-rate=16m",
+            "--codec=none",
+            "--run-after=50ms",
+            "--max-rounds=1000",
+            "--json=" + report));
+    arguments.addAll(List.of(more));
+    return Cli.run(arguments.toArray(String[]::new));
+  }
+
   private static List<String> steps(JsonNode json) {
     List<String> steps = new ArrayList<>();
     json.path("steps").forEach(step -> steps.add(step.path("step").asText()));
@@ -155,6 +172,36 @@ class DemoEndToEndTest {
     JsonNode json = new ObjectMapper().readTree(Files.readString(report));
     assertThat(steps(json)).startsWith("throttle").endsWith("switch-over", "throttle-lifted");
     assertThat(json.path("demo").path("policy").asText()).isEqualTo("auto-converge");
+  }
+
+  @Test
+  void aGuestIsThrottledByTheRuleThatWasGiven(@TempDir Path folder) throws Exception {
+    Path report = folder.resolve("report.json");
+    Cli.Result result =
+        tooFastForAMoment(
+            report,
+            "--auto-converge",
+            "--cpu-throttle-initial=70",
+            "--cpu-throttle-increment=20",
+            "--max-cpu-throttle=90",
+            // However slow the machine is: nearly any guest is throttled, and no limit is met.
+            "--throttle-trigger-threshold=1",
+            "--downtime-limit=1us",
+            "--timeout=6s");
+    assertThat(result.exitCode()).as("%s", result).isZero();
+    assertThat(result.stdout()).contains("guest throttled by 70 %");
+  }
+
+  @Test
+  void aGuestThatWritesFasterThanTheLinkConvergesWhenTheLimitIsRaised(@TempDir Path folder)
+      throws Exception {
+    Path report = folder.resolve("report.json");
+    Cli.Result result = tooFastForAMoment(report, "--ramp-downtime=1ms..12s");
+    assertThat(result.exitCode()).as("%s", result).isZero();
+    JsonNode json = new ObjectMapper().readTree(Files.readString(report));
+    // The first level, and one that is enough.
+    assertThat(steps(json)).containsExactly("downtime-limit", "downtime-limit", "switch-over");
+    assertThat(json.path("demo").path("policy").asText()).isEqualTo("ramped limit");
   }
 
   @ParameterizedTest

@@ -42,6 +42,10 @@ public final class AutoConverge implements ConvergencePolicy {
       requirePercent("initial", initial, Throttle.MAX_PERCENT);
       requirePercent("increment", increment, Throttle.MAX_PERCENT);
       requirePercent("max", max, Throttle.MAX_PERCENT);
+      if (max < initial) {
+        throw new IllegalArgumentException(
+            "initial <= max required but they were %d and %d".formatted(initial, max));
+      }
     }
 
     private static void requirePercent(String name, int value, int most) {
@@ -61,9 +65,27 @@ public final class AutoConverge implements ConvergencePolicy {
   private static final int BAD_PERIODS = 2;
 
   private final LimitPolicy limits;
-  private final Settings settings;
+  private Settings settings;
   private int lastPeriod;
   private int badPeriods;
+
+  /** Makes policies with settings, which can be changed while a migration runs. */
+  public record ByRule(Settings settings) implements Maker {
+    @Override
+    public ConvergencePolicy make(ConvergenceLimits limits) {
+      return new AutoConverge(limits, settings);
+    }
+  }
+
+  /** {@return a maker of policies with settings} */
+  public static ByRule by(Settings settings) {
+    return new ByRule(settings);
+  }
+
+  /** Has other settings hold from the next period on; the bad ones so far count. */
+  void use(Settings other) {
+    settings = other;
+  }
 
   /** Makes a policy with QEMU's defaults. */
   public AutoConverge(ConvergenceLimits limits) {

@@ -17,10 +17,11 @@ import org.jspecify.annotations.Nullable;
 /**
  * Asks a policy, and makes of its decisions what there is to do.
  *
- * <p>A policy that throws, or returns null, is not asked again. From then on the downtime limit
- * stays as it is, the guest is paused as soon as it is met, and when the limits' rounds or time are
- * used up the migration is aborted, whatever they say: a guest is never paused for longer than was
- * asked for because a policy is broken.
+ * <p>A policy that throws whatever it may be, or returns null, is not asked again, and one whose
+ * maker does is not asked at all. From then on the downtime limit stays as it is, the guest is
+ * paused as soon as it is met, and when the limits' rounds or time are used up the migration is
+ * aborted, whatever they say: a guest is never paused for longer than was asked for because a
+ * policy is broken.
  *
  * <p>Not thread-safe.
  */
@@ -33,6 +34,7 @@ public final class ConvergenceControl {
   private ConvergenceLimits limits;
   private ConvergencePolicy policy;
   private boolean failed;
+  private @Nullable Throwable failedAtFirst;
   private boolean postcopyPossible;
   private boolean postcopyRefused;
   private Duration downtimeLimit;
@@ -42,7 +44,26 @@ public final class ConvergenceControl {
     this.maker = maker;
     this.limits = limits;
     this.downtimeLimit = limits.downtimeLimit();
-    this.policy = maker.make(limits);
+    ConvergencePolicy made;
+    try {
+      made = made();
+    } catch (Throwable e) {
+      failedAtFirst = e; // There is no step yet that could tell of it.
+      made = fallback();
+    }
+    this.policy = made;
+  }
+
+  private ConvergencePolicy made() {
+    ConvergencePolicy made = maker.make(limits);
+    if (isThere(made)) {
+      return made;
+    }
+    throw new IllegalStateException("it is none (null)");
+  }
+
+  private ConvergencePolicy fallback() {
+    return new LimitPolicy(limits.withAtLimit(AtLimit.ABORT));
   }
 
   /** What the source does next with its rounds. */
@@ -88,14 +109,22 @@ public final class ConvergenceControl {
     List<ConvergenceStep> steps = new ArrayList<>();
     steps.add(changed(limit, at, "it was set"));
     limits = limits.withDowntimeLimit(limit);
+    tellOfFirst(at, steps);
     if (!failed) {
       try {
-        policy = maker.make(limits);
-      } catch (RuntimeException e) {
+        policy = made();
+      } catch (Throwable e) {
         steps.add(fail(at, e));
       }
     }
     return List.copyOf(steps);
+  }
+
+  /** Has other settings hold, if it is auto-converge that decides; it does not begin anew. */
+  public void use(AutoConverge.Settings settings) {
+    if (policy instanceof AutoConverge rule) {
+      rule.use(settings);
+    }
   }
 
   private ConvergenceStep changed(Duration limit, Duration at, String why) {
@@ -113,6 +142,7 @@ public final class ConvergenceControl {
    */
   public Outcome decide(ConvergenceFigures current) {
     List<ConvergenceStep> steps = new ArrayList<>();
+    tellOfFirst(current.elapsed(), steps);
     for (int i = 0; i < MOST_QUESTIONS; i++) {
       ConvergenceFigures figures = current.withDowntimeLimit(downtimeLimit);
       Duration at = figures.elapsed();
@@ -187,15 +217,23 @@ public final class ConvergenceControl {
         return decision;
       }
       throw new IllegalStateException("it has decided nothing (null)");
-    } catch (RuntimeException e) {
+    } catch (Throwable e) {
       steps.add(fail(figures.elapsed(), e));
       return policy.decide(figures);
     }
   }
 
-  private ConvergenceStep fail(Duration at, RuntimeException e) {
+  private void tellOfFirst(Duration at, List<ConvergenceStep> steps) {
+    Throwable e = failedAtFirst;
+    if (e != null) {
+      failedAtFirst = null;
+      steps.add(fail(at, e));
+    }
+  }
+
+  private ConvergenceStep fail(Duration at, Throwable e) {
     failed = true;
-    policy = new LimitPolicy(limits.withAtLimit(AtLimit.ABORT));
+    policy = fallback();
     return new ConvergenceStep(
         at,
         Kind.POLICY_FAILED,
@@ -205,7 +243,7 @@ public final class ConvergenceControl {
   }
 
   /** Who wrote the policy may not know of null-marked code. */
-  private static boolean isThere(@Nullable ConvergenceDecision decision) {
-    return decision != null;
+  private static boolean isThere(@Nullable Object made) {
+    return made != null;
   }
 }

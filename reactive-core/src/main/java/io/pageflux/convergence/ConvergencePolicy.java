@@ -6,8 +6,8 @@ package io.pageflux.convergence;
  * <p>It may keep a state from one decision to the next; a {@link Maker} makes a new one for each
  * migration. It is asked by one thread at a time, and should answer at once: pages wait meanwhile.
  *
- * <p>If it throws or returns null it is not asked again, and the migration goes on by {@link
- * ConvergenceControl}'s fallback.
+ * <p>If it throws, an {@code Error} also, or returns null it is not asked again, and the migration
+ * goes on by {@link ConvergenceControl}'s fallback; so it does if its {@link Maker} does.
  */
 @FunctionalInterface
 public interface ConvergencePolicy {

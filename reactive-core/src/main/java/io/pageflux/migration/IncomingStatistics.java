@@ -195,6 +195,7 @@ final class IncomingStatistics {
             pageSizeBytes,
             (long) ((zeroPages + rawPages + deltaPages) / seconds)),
         null,
+        null,
         new CompressionStatistics(batches, rawBatches, payloadBytes, storedBytes),
         placement,
         postcopy(),

@@ -20,6 +20,8 @@ import org.jspecify.annotations.Nullable;
  * @param downtimeLimit what the downtime may be; zero at the destination
  * @param cpuThrottlePercentage what part of its time is taken from the guest
  * @param ram the memory
+ * @param convergence what its policy goes by; null before it was asked first, and at the
+ *     destination
  * @param xbzrleCache the delta cache; null without XBZRLE
  * @param compression compression; null without it
  * @param placement what did not go by the stream; null if nothing was to
@@ -38,6 +40,7 @@ public record MigrationInfo(
     Duration downtimeLimit,
     int cpuThrottlePercentage,
     RamStatistics ram,
+    @Nullable ConvergenceStatistics convergence,
     @Nullable XbzrleCounters xbzrleCache,
     @Nullable CompressionStatistics compression,
     @Nullable PlacementStatistics placement,

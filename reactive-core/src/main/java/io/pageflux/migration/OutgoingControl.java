@@ -17,10 +17,11 @@ import reactor.core.publisher.Sinks;
  *
  * <p><b>When a change takes effect:</b> the bandwidth at once, also for what waits for its turn;
  * the limit of the downtime at the next decision, a second later at most, and as if it had been
- * given at the start: the policy begins anew with it. Compression and the delta cache change with
- * the next round, when nothing of the round before is on its way any more: so no two sends of a
- * page overtake one another, and a delta is never against what another cache had. A new cache is
- * empty. In the last round, while the guest is paused, the cache stays as it is.
+ * given at the start: the policy begins anew with it; so do the constants of auto-converge, but it
+ * does not begin anew, and a guest that is throttled already stays so. Compression and the delta
+ * cache change with the next round, when nothing of the round before is on its way any more: so no
+ * two sends of a page overtake one another, and a delta is never against what another cache had. A
+ * new cache is empty. In the last round, while the guest is paused, the cache stays as it is.
  *
  * <p><b>A paused migration</b> sends no batch but those that were on their way (twice the workers,
  * and the connection's), and signs of life. The guest runs on, throttled if it was. Time that a
@@ -54,6 +55,9 @@ public final class OutgoingControl {
     void pausing(boolean paused);
 
     void emit(MigrationEvent event);
+
+    /** {@return whether it was waiting before its switch-over, and goes on} */
+    boolean goOn();
 
     long now();
   }
@@ -142,6 +146,10 @@ public final class OutgoingControl {
           "downtime-limit is %d ms at the most, but it was %d ms"
               .formatted(MAX_DOWNTIME_LIMIT.toMillis(), now.downtimeLimit().toMillis()));
     }
+    if ((before.autoConverge() == null) != (now.autoConverge() == null)) {
+      throw new IllegalArgumentException(
+          "the throttle's rule belongs to auto-converge, which is chosen before a migration begins");
+    }
     requireFeature(Feature.ZSTD, before.compression() == null && now.compression() != null);
     XbzrleSpec xbzrle = now.xbzrle();
     requireFeature(Feature.XBZRLE, before.xbzrle() == null && xbzrle != null);
@@ -219,6 +227,25 @@ public final class OutgoingControl {
       }
       if (over != null) { // else it has ended meanwhile
         over.tryEmitEmpty();
+      }
+    }
+  }
+
+  /**
+   * Continues a migration that has {@linkplain OutgoingSpec#withPauseBeforeSwitchover paused before
+   * its switch-over}, as {@link OutgoingMigration#continueMigration()} does. That is another pause
+   * than that of {@link #pause()}: the guest does not run in it.
+   */
+  public void continueMigration() {
+    synchronized (turn) {
+      Target told;
+      synchronized (this) {
+        told =
+            requireState(
+                "there is nothing to continue", State.SETUP, State.ROUNDS, State.SWITCH_OVER);
+      }
+      if (!told.goOn()) {
+        throw RunningOutgoing.notWaiting(told.info().status());
       }
     }
   }

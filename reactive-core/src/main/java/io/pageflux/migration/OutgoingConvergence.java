@@ -1,6 +1,7 @@
 package io.pageflux.migration;
 
 import io.pageflux.channel.MigrationText;
+import io.pageflux.convergence.AutoConverge;
 import io.pageflux.convergence.ConvergenceControl;
 import io.pageflux.convergence.ConvergenceFigures;
 import io.pageflux.convergence.ConvergenceMeter;
@@ -326,12 +327,16 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
     control
         .give(controller.parameters().downtimeLimit(), Duration.ofNanos(now - beganNanos))
         .forEach(this::tell);
+    AutoConverge.Settings rule = controller.parameters().autoConverge();
+    if (rule != null) {
+      control.use(rule);
+    }
     ConvergenceFigures figures =
         meter.figures(
             control.downtimeLimit(),
             new ConvergenceFigures.Throttle(throttle.percent(), throttle.possible()),
             now);
-    statistics.expected(figures.downtime().known() ? figures.downtime().expected() : null);
+    statistics.convergence(figures);
     ConvergenceControl.Outcome outcome = control.decide(figures);
     statistics.downtimeLimit(control.downtimeLimit());
     return outcome;

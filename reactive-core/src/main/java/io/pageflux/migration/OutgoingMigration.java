@@ -102,10 +102,9 @@ public final class OutgoingMigration {
   public Mono<Void> continueMigration() {
     return Mono.fromRunnable(
         () -> {
-          if (!running.current().goOn()) {
-            throw new IllegalStateException(
-                "the migration does not wait to be continued: it does in the state "
-                    + MigrationStatus.PRE_SWITCHOVER.qemuName());
+          OutgoingConversation current = running.current();
+          if (!current.goOn()) {
+            throw RunningOutgoing.notWaiting(current.info().status());
           }
         });
   }

@@ -84,6 +84,12 @@ final class OutgoingSession implements OutgoingControl.Target {
   }
 
   @Override
+  public boolean goOn() {
+    OutgoingConversation talking = conversation;
+    return talking != null && talking.goOn();
+  }
+
+  @Override
   public void emit(MigrationEvent event) {
     events.emit(event);
   }

@@ -1,6 +1,7 @@
 package io.pageflux.migration;
 
 import io.pageflux.codec.XbzrleCounters;
+import io.pageflux.convergence.ConvergenceFigures;
 import io.pageflux.convergence.ConvergenceStep;
 import io.pageflux.page.PageBatch;
 import io.pageflux.page.PageKind;
@@ -34,6 +35,7 @@ final class OutgoingStatistics {
   private long endedNanos = -1;
   private Duration downtime = Duration.ZERO;
   private @Nullable Duration expectedDowntime;
+  private @Nullable ConvergenceStatistics convergence;
   private Duration downtimeLimit;
   private int throttlePercent;
   private final List<ConvergenceStep> steps = new ArrayList<>();
@@ -231,8 +233,9 @@ final class OutgoingStatistics {
     rounds.add(report);
   }
 
-  synchronized void expected(@Nullable Duration downtimeNow) {
-    expectedDowntime = downtimeNow;
+  synchronized void convergence(ConvergenceFigures figures) {
+    expectedDowntime = figures.downtime().known() ? figures.downtime().expected() : null;
+    convergence = ConvergenceStatistics.of(figures);
   }
 
   synchronized void downtimeLimit(Duration limit) {
@@ -378,6 +381,7 @@ final class OutgoingStatistics {
             syncCount,
             pageSizeBytes,
             pagesPerSecond),
+        convergence,
         xbzrle.get(),
         compressing
             ? new CompressionStatistics(batches, rawBatches, payloadBytes, storedBytes)

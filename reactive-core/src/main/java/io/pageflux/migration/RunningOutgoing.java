@@ -24,6 +24,13 @@ final class RunningOutgoing {
     return running;
   }
 
+  /** Why a migration is not continued that has a status. */
+  static IllegalStateException notWaiting(MigrationStatus status) {
+    return new IllegalStateException(
+        "the migration does not wait to be continued: it does in the state %s, and is in the state %s"
+            .formatted(MigrationStatus.PRE_SWITCHOVER.qemuName(), status.qemuName()));
+  }
+
   static IllegalStateException notRunning() {
     return new IllegalStateException("no migration is under way");
   }

@@ -278,6 +278,26 @@ class PolicyTest {
   }
 
   @Test
+  void otherSettingsHoldFromTheNextPeriodOnAndDoNotForgetABadOne() {
+    ConvergenceControl control =
+        new ConvergenceControl(AutoConverge.by(Settings.DEFAULT), LIMITS.withMaxRounds(1000));
+    assertThat(control.decide(bad(1)).throttlePercent()).isEqualTo(-1);
+    control.use(new Settings(50, 35, 10, 99, false));
+    assertThat(control.decide(bad(2)).throttlePercent()).isEqualTo(35);
+  }
+
+  private static ConvergenceFigures bad(int period) {
+    return round(2).inRound().throttled(0, true).period(period, 900, 1000).with(100);
+  }
+
+  @Test
+  void theFirstThrottleIsNotAboveTheGreatest() {
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> new Settings(50, 40, 10, 39, false))
+        .withMessage("initial <= max required but they were 40 and 39");
+  }
+
+  @Test
   void aGuestThatCannotBeThrottledIsNotAskedTo() {
     AutoConverge policy = new AutoConverge(LIMITS);
     for (int i = 1; i < 10; i++) {

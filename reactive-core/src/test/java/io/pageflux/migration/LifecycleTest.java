@@ -11,6 +11,9 @@ import io.pageflux.dirty.DirtyTracker;
 import io.pageflux.dirty.ReportedWrites;
 import io.pageflux.memory.GuestMemory;
 import io.pageflux.memory.MemoryPages;
+import io.pageflux.page.BatchGeometry;
+import io.pageflux.transport.Acceptor;
+import io.pageflux.transport.Connection;
 import io.pageflux.transport.InMemoryTransport;
 import io.pageflux.wire.Feature;
 import io.pageflux.wire.WireRecord;
@@ -30,6 +33,8 @@ import java.util.function.Consumer;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
 import reactor.core.publisher.Sinks;
@@ -101,22 +106,49 @@ class LifecycleTest {
     }
   }
 
-  @Test
-  void aSetupThatFailsHalfWayFreesWhatItMade() {
+  /** Something of what a source takes that is not to be had. */
+  private enum Scarce {
+    TRACKER("no tracker"),
+    SLABS("no memory for 1073741824 batches"),
+    DELTA_CACHE("mmap");
+
+    private final String message;
+
+    Scarce(String message) {
+      this.message = message;
+    }
+
+    OutgoingSpec of(OutgoingSpec spec) {
+      return switch (this) {
+        case TRACKER ->
+            spec.withTracker(
+                memory -> {
+                  throw new IllegalStateException(message);
+                });
+        case SLABS -> spec.withSlabs(1 << 30); // not even their list fits the heap
+        case DELTA_CACHE -> spec.withXbzrle(XbzrleSpec.DEFAULT.withCacheBytes(1L << 46));
+      };
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void aSetupThatFailsHalfWayFreesWhatItMade(Scarce scarce) {
     List<String> freed = new CopyOnWriteArrayList<>();
-    OutgoingSpec noCache =
-        outgoing()
-            .withTracker(memory -> new Closing(new ReportedWrites(memory), freed))
-            .withXbzrle(XbzrleSpec.DEFAULT.withCacheBytes(1L << 46));
+    OutgoingSpec failing =
+        scarce.of(outgoing().withTracker(memory -> new Closing(new ReportedWrites(memory), freed)));
     long before = Leftovers.addressSpaceBytes();
     // So much of the address space is taken that what the deltas need is not to be had.
     try (GuestMemory hog = GuestMemory.builder().anonymous("hog", 66L << 40).build()) {
-      End end = End.of(source.migrate(noCache));
-      assertThat(end.error()).as("" + hog).hasMessageContaining("mmap");
+      End end = End.of(source.migrate(failing));
+      assertThat(end.message()).as("" + hog).contains(scarce.message);
     }
-    assertThat(freed).contains("tracker");
-    assertThat(Leftovers.addressSpaceBytes() - before).isLessThan(1L << 40);
+    assertThat(freed.isEmpty()).isEqualTo(scarce == Scarce.TRACKER);
+    assertThat(Leftovers.addressSpaceBytes() - before).isLessThan(200L << 20);
     assertThat(source.running).isTrue();
+    // And the same guest can be migrated afterwards.
+    assertThat(migrate(outgoing()).out.error()).isNull();
+    assertThat(source.sameMemory(destination)).isTrue();
   }
 
   @Test
@@ -125,14 +157,54 @@ class LifecycleTest {
         source.outgoing(() -> Mono.error(new IllegalStateException("no route")));
     assertThat(End.of(source.migrate(unreachable)).message()).contains("no route");
     assertThat(source.running).isTrue();
-    // And the same guest can be migrated afterwards.
     assertThat(migrate(outgoing()).out.error()).isNull();
     assertThat(source.sameMemory(destination)).isTrue();
   }
 
   @Test
+  void aDestinationWhoseMemoryIsGoneSaysSoAndLetsGo() {
+    GuestMemory gone =
+        GuestMemory.builder().pageSize(512).anonymous("ram", 3072).memfd("vga", 512).build();
+    gone.close();
+    IncomingSpec poor =
+        IncomingSpec.of(gone, destination, transport.acceptor())
+            .withWorkers(1)
+            .withMaxGeometry(TinyGuest.GEOMETRY);
+    Ends ends = migrate(source.migrate(outgoing()), poor);
+    assertThat(ends.in.error()).isNotNull();
+    assertThat(ends.out.error()).isNotNull();
+    assertThat(source.running).isTrue();
+    assertThat(destination.resumes).hasValue(0);
+    assertThat(migrate(outgoing()).out.error()).isNull();
+    assertThat(source.sameMemory(destination)).isTrue();
+  }
+
+  @Test
+  void aDestinationThatCannotListenLeavesNothingBehind() {
+    Acceptor deaf =
+        new Acceptor() {
+          @Override
+          public Mono<Connection> accept() {
+            return Mono.error(new IllegalStateException("no port"));
+          }
+
+          @Override
+          public String address() {
+            return "nowhere";
+          }
+
+          @Override
+          public void dispose() {}
+        };
+    End end = End.of(destination.receive(deaf));
+    assertThat(end.message()).contains("no port");
+    assertThat(destination.resumes).hasValue(0);
+    assertThat(migrate(outgoing()).in.error()).isNull();
+  }
+
+  @Test
   void whoeverFailsInSetupTheOtherIsToldAndLetsGo() {
-    IncomingSpec small = incoming().withMaxGeometry(new io.pageflux.page.BatchGeometry(1, 4096));
+    IncomingSpec small = incoming().withMaxGeometry(new BatchGeometry(1, 4096));
     Ends ends = migrate(source.migrate(outgoing()), small);
     assertThat(ends.out.failure().isFromPeer()).isTrue();
     assertThat(ends.in.message()).contains("this side takes no more than 1 pages");

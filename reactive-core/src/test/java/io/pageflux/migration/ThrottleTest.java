@@ -22,6 +22,8 @@ import java.util.function.IntFunction;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
 import reactor.core.Disposable;
 import reactor.core.publisher.Mono;
 import reactor.core.publisher.Sinks;
@@ -336,6 +338,88 @@ class ThrottleTest {
     End end =
         migrate(spec(source, policy).withMaxRounds(9).withDowntimeLimit(Duration.ofMinutes(1)));
     assertThat(end.error()).isNull();
+    assertThat(source.sameMemory(destination)).isTrue();
+  }
+
+  /** What a policy may throw: also what Reactor would throw rather than signal. */
+  static List<Throwable> whatIsThrown() {
+    return List.of(
+        new IllegalStateException("out of ideas"),
+        new AssertionError("out of ideas"),
+        new StackOverflowError("out of ideas"));
+  }
+
+  @SuppressWarnings("unchecked")
+  private static <T, E extends Throwable> T thrown(Throwable e) throws E {
+    throw (E) e;
+  }
+
+  private void assertGoesOnByTheLimits(ConvergencePolicy.Maker policy) {
+    End end = migrate(spec(source, policy).withMaxRounds(2));
+    assertThat(end.failure().kind()).isEqualTo(Kind.NOT_CONVERGED);
+    assertThat(source.running).isTrue();
+    assertThat(kinds())
+        .containsExactly(ConvergenceStep.Kind.POLICY_FAILED, ConvergenceStep.Kind.ABORT);
+    assertThat(steps.getFirst().why()).isEqualTo("it failed: out of ideas");
+  }
+
+  @ParameterizedTest
+  @MethodSource("whatIsThrown")
+  void whateverAPolicyThrowsIsContained(Throwable e) {
+    assertGoesOnByTheLimits(limits -> figures -> thrown(e));
+  }
+
+  @ParameterizedTest
+  @MethodSource("whatIsThrown")
+  void whateverIsThrownAsAPolicyIsMadeIsContained(Throwable e) {
+    assertGoesOnByTheLimits(limits -> thrown(e));
+  }
+
+  @Test
+  void aPolicyThatIsNoneIsContained() {
+    assertThat(migrate(spec(source, limits -> nothing()).withMaxRounds(2)).failure().kind())
+        .isEqualTo(Kind.NOT_CONVERGED);
+    assertThat(steps.getFirst().why()).isEqualTo("it failed: it is none (null)");
+  }
+
+  @SuppressWarnings("NullAway") // who wrote the maker may not know of null-marked code
+  private static ConvergencePolicy nothing() {
+    return null;
+  }
+
+  @ParameterizedTest
+  @MethodSource("whatIsThrown")
+  void whateverIsThrownAsAPolicyIsMadeForAnotherLimitIsContained(Throwable e) {
+    OutgoingControl control = new OutgoingControl();
+    ConvergencePolicy.Maker policy =
+        limits -> {
+          if (limits.downtimeLimit().equals(Duration.ofMinutes(1))) {
+            return thrown(e);
+          }
+          return figures -> new Wait("for somebody");
+        };
+    Mono<MigrationInfo> in = destination.receive(transport.acceptor()).onErrorComplete().cache();
+    in.subscribe();
+    End end =
+        End.of(
+            MigrationRun.result(
+                OutgoingMigration.of(spec(source, policy).withDowntimeLimit(Duration.ZERO))
+                    .events(control)
+                    .doOnNext(this::heard)
+                    .doOnNext(
+                        event -> {
+                          if (event instanceof MigrationEvent.RoundStarted begun
+                              && begun.round() == 1) {
+                            control.set(p -> p.withDowntimeLimit(Duration.ofMinutes(1)));
+                          }
+                        })));
+    in.block(End.LIMIT);
+    assertThat(end.error()).isNull();
+    assertThat(kinds())
+        .containsExactly(
+            ConvergenceStep.Kind.DOWNTIME_LIMIT,
+            ConvergenceStep.Kind.POLICY_FAILED,
+            ConvergenceStep.Kind.SWITCH_OVER);
     assertThat(source.sameMemory(destination)).isTrue();
   }
 

@@ -1,6 +1,7 @@
 package io.pageflux.examples.cli;
 
 import io.pageflux.convergence.Intent;
+import io.pageflux.convergence.RampedDowntime;
 import java.time.Duration;
 import java.util.List;
 import java.util.stream.Collectors;
@@ -82,6 +83,7 @@ public final class PagefluxCommand implements Runnable {
     line.registerConverter(CodecChoice.class, CodecChoice::parse);
     line.registerConverter(Duration.class, Durations::parse);
     line.registerConverter(Intent.class, IntentChoice::parse);
+    line.registerConverter(RampedDowntime.Ramp.class, RampChoice::parse);
     line.setCaseInsensitiveEnumValuesAllowed(true);
     line.setUsageHelpAutoWidth(true);
     line.setExecutionStrategy(top::execute);

@@ -11,10 +11,12 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.pageflux.examples.cli.Failures;
 import io.pageflux.examples.report.MigrationJson;
 import io.pageflux.migration.MigrationEvent;
+import io.pageflux.migration.MigrationStatus;
 import io.pageflux.migration.OutgoingControl;
 import java.time.Instant;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -37,6 +39,11 @@ final class ControlCommands {
           "migrate-continue",
           "migrate_cancel",
           EVENTS);
+
+  private static final Set<String> TAKE_ARGUMENTS =
+      Set.of("migrate-set-parameters", "migrate-continue", "qmp_capabilities");
+
+  private static final String STATE = "state";
 
   private static final ObjectMapper MAPPER =
       JsonMapper.builder()
@@ -151,13 +158,49 @@ final class ControlCommands {
           "GenericError", "a command names what to execute, and its arguments are an object");
     }
     String name = request.path("execute").asText();
-    if (!name.equals("migrate-set-parameters")
-        && !name.equals("qmp_capabilities")
-        && NAMES.contains(name)
-        && !arguments.isEmpty()) {
+    if (!TAKE_ARGUMENTS.contains(name) && NAMES.contains(name) && !arguments.isEmpty()) {
       throw new Refusal("GenericError", name + " takes no arguments");
     }
     return execute(name, arguments, follow);
+  }
+
+  /**
+   * As in QEMU, who continues a migration may say in which state it is thought to be: {@code
+   * pre-switchover}, or {@code paused}, which is Pageflux's own. Otherwise it is continued in
+   * whichever it is.
+   */
+  private void goOn(JsonNode arguments) {
+    for (Map.Entry<String, JsonNode> argument : arguments.properties()) {
+      if (!argument.getKey().equals(STATE)) {
+        throw new Refusal(
+            "GenericError",
+            "migrate-continue takes '%s' only, but this one has '%s'"
+                .formatted(STATE, Lines.excerpt(argument.getKey())));
+      }
+    }
+    if (!arguments.has(STATE)) {
+      if (control.info().status() == MigrationStatus.PRE_SWITCHOVER) {
+        control.continueMigration();
+      } else {
+        control.resume();
+      }
+      return;
+    }
+    String state = arguments.path(STATE).asText();
+    if (state.equals(MigrationStatus.PRE_SWITCHOVER.qemuName())) {
+      control.continueMigration();
+    } else if (state.equals(MigrationStatus.PAUSED.qemuName())) {
+      control.resume();
+    } else {
+      throw new Refusal(
+          "GenericError",
+          "a migration is continued in the state %s or %s, but '%s' was %s"
+              .formatted(
+                  MigrationStatus.PRE_SWITCHOVER.qemuName(),
+                  MigrationStatus.PAUSED.qemuName(),
+                  STATE,
+                  Lines.excerpt(arguments.path(STATE).toString())));
+    }
   }
 
   private JsonNode execute(String name, JsonNode arguments, Runnable follow) {
@@ -176,7 +219,7 @@ final class ControlCommands {
       case "migrate-set-parameters" ->
           control.set(before -> ParameterNames.change(before, arguments));
       case "migrate-pause" -> control.pause();
-      case "migrate-continue" -> control.resume();
+      case "migrate-continue" -> goOn(arguments);
       case "migrate_cancel" -> control.cancel();
       case "qmp_capabilities" -> {}
       case EVENTS -> follow.run();

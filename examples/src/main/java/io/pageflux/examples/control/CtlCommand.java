@@ -20,6 +20,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
@@ -38,7 +39,11 @@ import reactor.core.publisher.Mono;
       "set takes NAME=VALUE...: max-bandwidth (bytes per second, 0 for no limit),"
           + " downtime-limit (milliseconds, or with a unit), multifd-compression (none, zstd),"
           + " multifd-zstd-level, compress-threads, xbzrle-cache-size (bytes, 0 for no deltas)."
-          + " The first two hold at once, the others from the next round on.",
+          + " The first two hold at once, the others from the next round on. Of a migration with"
+          + " --auto-converge also, in percent: throttle-trigger-threshold, cpu-throttle-initial,"
+          + " cpu-throttle-increment, max-cpu-throttle; and cpu-throttle-tailslow (on, off).",
+      "continue has a migration go on that was paused, or that waits before its switch-over: 'send"
+          + " --pause-before-switchover'.",
       "events prints what happens until the migration ends. Several may control at a time: what they"
           + " set is done one after the other, all of a command or nothing."
     })
@@ -222,6 +227,12 @@ public final class CtlCommand implements Callable<Integer> {
       return new CliException(refused.description(), failure);
     }
     String reason = reason(e.getCause());
+    if (reason != null && reason.toLowerCase(Locale.ROOT).contains("permission denied")) {
+      return new CliException(
+          "this user may not control the migration at %s: only the one that runs it may"
+              .formatted(path),
+          failure);
+    }
     return isKind(e, MigrationException.Kind.TRANSPORT)
         ? new CliException(
             "no 'pageflux send --control' can be reached at %s%s"

@@ -4,12 +4,14 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.pageflux.codec.XbzrleSpec;
+import io.pageflux.convergence.AutoConverge;
 import io.pageflux.examples.cli.ByteRate;
 import io.pageflux.examples.cli.ByteSize;
 import io.pageflux.examples.cli.Durations;
 import io.pageflux.migration.CompressionSpec;
 import io.pageflux.migration.MigrationParameters;
 import java.time.Duration;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
@@ -18,8 +20,9 @@ import org.jspecify.annotations.Nullable;
  * A migration's parameters with the names, units and value forms of QEMU's {@code
  * migrate-set-parameters}: {@code max-bandwidth} in bytes per second, {@code downtime-limit} in
  * milliseconds, {@code multifd-compression} ({@code none}, {@code zstd}), {@code
- * multifd-zstd-level}, {@code compress-threads}, {@code xbzrle-cache-size} in bytes. What QEMU does
- * not have: a cache of 0 bytes sends no deltas, and zstd's levels go beyond 20 and below 0.
+ * multifd-zstd-level}, {@code compress-threads}, {@code xbzrle-cache-size} in bytes, and the
+ * constants of auto-converge in percent, if it was chosen. What QEMU does not have: a cache of 0
+ * bytes sends no deltas, and zstd's levels go beyond 20 and below 0.
  */
 final class ParameterNames {
 
@@ -29,8 +32,20 @@ final class ParameterNames {
   private static final String LEVEL = "multifd-zstd-level";
   private static final String THREADS = "compress-threads";
   private static final String CACHE_SIZE = "xbzrle-cache-size";
+  private static final String TRIGGER = "throttle-trigger-threshold";
+  private static final String INITIAL = "cpu-throttle-initial";
+  private static final String INCREMENT = "cpu-throttle-increment";
+  private static final String TAILSLOW = "cpu-throttle-tailslow";
+  private static final String MAX_THROTTLE = "max-cpu-throttle";
+
+  /** What there is only of a migration with auto-converge. */
+  private static final List<String> RULE =
+      List.of(TRIGGER, INITIAL, INCREMENT, TAILSLOW, MAX_THROTTLE);
+
   private static final String ALL =
-      String.join(", ", MAX_BANDWIDTH, DOWNTIME_LIMIT, COMPRESSION, LEVEL, THREADS, CACHE_SIZE);
+      String.join(", ", MAX_BANDWIDTH, DOWNTIME_LIMIT, COMPRESSION, LEVEL, THREADS, CACHE_SIZE)
+          + "; and with auto-converge "
+          + String.join(", ", RULE);
 
   private ParameterNames() {}
 
@@ -47,6 +62,14 @@ final class ParameterNames {
     }
     XbzrleSpec xbzrle = parameters.xbzrle();
     json.put(CACHE_SIZE, xbzrle == null ? 0 : xbzrle.cacheBytes());
+    AutoConverge.Settings rule = parameters.autoConverge();
+    if (rule != null) {
+      json.put(TRIGGER, rule.triggerThreshold());
+      json.put(INITIAL, rule.initial());
+      json.put(INCREMENT, rule.increment());
+      json.put(TAILSLOW, rule.tailslow());
+      json.put(MAX_THROTTLE, rule.max());
+    }
     return json;
   }
 
@@ -72,6 +95,9 @@ final class ParameterNames {
     if (arguments.has(COMPRESSION) || arguments.has(LEVEL) || arguments.has(THREADS)) {
       changed = changed.withCompression(compression(before.compression(), arguments));
     }
+    if (RULE.stream().anyMatch(arguments::has)) {
+      changed = changed.withAutoConverge(rule(before.autoConverge(), arguments));
+    }
     return changed;
   }
 
@@ -79,6 +105,7 @@ final class ParameterNames {
     for (Map.Entry<String, JsonNode> argument : arguments.properties()) {
       switch (argument.getKey()) {
         case MAX_BANDWIDTH, DOWNTIME_LIMIT, COMPRESSION, LEVEL, THREADS, CACHE_SIZE -> {}
+        case TRIGGER, INITIAL, INCREMENT, TAILSLOW, MAX_THROTTLE -> {}
         default ->
             throw new IllegalArgumentException(
                 "there is no parameter '%s' that can be set; there are: %s"
@@ -88,6 +115,40 @@ final class ParameterNames {
     if (arguments.isEmpty()) {
       throw new IllegalArgumentException("no parameter is given; there are: " + ALL);
     }
+  }
+
+  private static AutoConverge.Settings rule(
+      AutoConverge.@Nullable Settings before, JsonNode arguments) {
+    if (before == null) {
+      throw new IllegalArgumentException(
+          "%s can be set of a migration with --auto-converge only"
+              .formatted(RULE.stream().filter(arguments::has).findFirst().orElse("")));
+    }
+    JsonNode tailslow = arguments.path(TAILSLOW);
+    if (arguments.has(TAILSLOW) && !tailslow.isBoolean()) {
+      throw new IllegalArgumentException(
+          "%s is true or false, but it was %s"
+              .formatted(TAILSLOW, Lines.excerpt(tailslow.toString())));
+    }
+    int initial = percent(arguments, INITIAL, before.initial(), 1, 99);
+    return new AutoConverge.Settings(
+        percent(arguments, TRIGGER, before.triggerThreshold(), 1, 100),
+        initial,
+        percent(arguments, INCREMENT, before.increment(), 1, 99),
+        percent(arguments, MAX_THROTTLE, before.max(), initial, 99),
+        tailslow.asBoolean(before.tailslow()));
+  }
+
+  /** What was not given is looked at too: it may be out of a range that has changed. */
+  private static int percent(JsonNode arguments, String name, int before, int least, int most) {
+    return (int)
+        number(
+            arguments.has(name)
+                ? arguments
+                : JsonNodeFactory.instance.objectNode().put(name, before),
+            name,
+            least,
+            most);
   }
 
   private static long number(JsonNode arguments, String name, long least, long most) {
@@ -163,7 +224,8 @@ final class ParameterNames {
       case DOWNTIME_LIMIT ->
           arguments.put(
               name, wholeNumber(value).orElseGet(() -> Durations.parse(value).toMillis()));
-      case LEVEL, THREADS ->
+      case TAILSLOW -> arguments.put(name, flag(value));
+      case LEVEL, THREADS, TRIGGER, INITIAL, INCREMENT, MAX_THROTTLE ->
           arguments.put(
               name,
               wholeNumber(value)
@@ -173,6 +235,15 @@ final class ParameterNames {
                               "%s is a whole number, but it was '%s'".formatted(name, value))));
       default -> arguments.put(name, value); // whoever gets it knows what there is
     }
+  }
+
+  /** As QEMU's monitor reads one. */
+  private static Object flag(String text) {
+    return switch (text) {
+      case "on", "true" -> true;
+      case "off", "false" -> false;
+      default -> text; // refused by whoever gets it
+    };
   }
 
   private static Optional<Long> wholeNumber(String text) {

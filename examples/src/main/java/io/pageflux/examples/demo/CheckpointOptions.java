@@ -35,11 +35,22 @@ final class CheckpointOptions {
           "Memory that a checkpoint's pages are copied to while the guest is paused (64m).")
   private @Nullable ByteSize staging;
 
+  @Option(
+      names = "--checkpoint-on-enter",
+      description =
+          "Take a checkpoint also whenever a line comes on standard input: with a long interval, only"
+              + " then.")
+  private boolean onEnter;
+
   /** Made by picocli. */
   CheckpointOptions() {}
 
   boolean isGiven() {
     return interval != null;
+  }
+
+  boolean onEnter() {
+    return onEnter;
   }
 
   Duration interval() {
@@ -56,8 +67,10 @@ final class CheckpointOptions {
 
   void requireSense() {
     if (interval == null) {
-      if (count != null || staging != null) {
-        throw usage("--checkpoints and --checkpoint-staging go with --checkpoint INTERVAL");
+      if (count != null || staging != null || onEnter) {
+        throw usage(
+            "--checkpoints, --checkpoint-staging and --checkpoint-on-enter go with --checkpoint"
+                + " INTERVAL");
       }
       return;
     }

@@ -3,6 +3,7 @@ package io.pageflux.examples.demo;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.pageflux.checkpoint.CheckpointEvent;
 import io.pageflux.checkpoint.CheckpointReport;
+import io.pageflux.checkpoint.CheckpointTrigger;
 import io.pageflux.checkpoint.OutgoingCheckpointSpec;
 import io.pageflux.checkpoint.OutgoingCheckpoints;
 import io.pageflux.codec.XbzrleSpec;
@@ -27,6 +28,7 @@ public final class CheckpointSourceCommand implements Callable<Integer> {
   private static final long SEED = 42;
 
   private final Console console;
+  private final CheckpointTrigger trigger = new CheckpointTrigger();
 
   @Mixin private DemoOptions options = new DemoOptions();
 
@@ -40,7 +42,7 @@ public final class CheckpointSourceCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    ChildTalk talk = ChildTalk.begin(console, System.in);
+    ChildTalk talk = ChildTalk.begin(console, System.in, trigger::request);
     try (GuestMemory memory = GuestMemory.builder().anonymous("ram", options.sizeBytes()).build();
         KvGuest guest = KvGuest.create(memory.block(0), options.load(), SEED)) {
       guest.resume().block();
@@ -78,6 +80,7 @@ public final class CheckpointSourceCommand implements Callable<Integer> {
     CodecChoice codec = options.codec();
     return OutgoingCheckpointSpec.of(memory, guest, SocketTransport.connector(endpoint.spec()))
         .withInterval(options.checkpoints().interval())
+        .withTrigger(trigger)
         .withXbzrle(
             codec.xbzrle() ? XbzrleSpec.DEFAULT.withCacheBytes(options.xbzrleCacheBytes()) : null)
         .withCompression(

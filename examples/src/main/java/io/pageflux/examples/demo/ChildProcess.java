@@ -114,6 +114,16 @@ final class ChildProcess implements AutoCloseable {
     return process.pid();
   }
 
+  /** Says a line to it. */
+  void sayLine() {
+    try {
+      process.getOutputStream().write('\n');
+      process.getOutputStream().flush();
+    } catch (IOException e) {
+      // It has stopped.
+    }
+  }
+
   /** Asks it to stop in order: its standard input ends. */
   void askToStop() {
     try {

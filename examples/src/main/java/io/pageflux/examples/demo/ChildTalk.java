@@ -24,13 +24,26 @@ final class ChildTalk {
 
   /** Begins to talk. */
   static ChildTalk begin(Console console, InputStream in) {
+    return begin(console, in, () -> {});
+  }
+
+  /**
+   * Begins to talk.
+   *
+   * @param asked is called, on a thread of its own, for each line that the other side says
+   */
+  static ChildTalk begin(Console console, InputStream in, Runnable asked) {
     Thread.ofPlatform()
         .name("pageflux-parent")
         .daemon()
         .start(
             () -> {
               try {
-                in.transferTo(java.io.OutputStream.nullOutputStream());
+                for (int next; (next = in.read()) >= 0; ) {
+                  if (next == '\n') {
+                    asked.run();
+                  }
+                }
               } catch (IOException e) {
                 // The other side is gone, too.
               }

@@ -91,7 +91,7 @@ final class DemoOptions {
       paramLabel = "N",
       description =
           "Rounds before --on-limit decides about a guest that writes faster than it can be sent (100;"
-              + " 30 without --auto-converge and --intent).")
+              + " 30 without --auto-converge, --intent and --ramp-downtime).")
   private @Nullable Integer maxRounds;
 
   @Option(
@@ -277,14 +277,17 @@ final class DemoOptions {
       throw usage("--postcopy-after goes with --postcopy");
     }
     if (postcopy && (convergence.isGiven() || checkpoints.isGiven())) {
-      throw usage("--postcopy does without --intent, --auto-converge and --checkpoint");
+      throw usage(
+          "--postcopy does without --intent, --auto-converge, --ramp-downtime and --checkpoint");
     }
     if (breaks().length > 0 && (postcopy || sharedMemory || checkpoints.isGiven())) {
       throw usage("--break-at goes with neither --postcopy, --shared-memory nor --checkpoint");
     }
     checkpoints.requireSense();
     if (checkpoints.isGiven() && (sharedMemory || convergence.isGiven())) {
-      throw usage("--checkpoint goes with neither --shared-memory, --auto-converge nor --intent");
+      throw usage(
+          "--checkpoint goes with neither --shared-memory, --auto-converge, --intent nor"
+              + " --ramp-downtime");
     }
     if (timeout.isZero()) {
       throw usage("--timeout must be more than 0");

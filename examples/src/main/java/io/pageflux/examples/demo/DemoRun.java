@@ -28,8 +28,15 @@ final class DemoRun {
 
   private static final Duration STOP_PATIENCE = Duration.ofSeconds(10);
 
-  /** Either what a child did, or null, which {@link #queue} cannot hold: an interruption. */
-  private record Happening(ChildProcess.@Nullable Event event) {}
+  /**
+   * Either what a child did, or null, which {@link #queue} cannot hold: an interruption; or a wish
+   * for a checkpoint.
+   */
+  private record Happening(ChildProcess.@Nullable Event event, boolean checkpoint) {
+    Happening(ChildProcess.@Nullable Event event) {
+      this(event, false);
+    }
+  }
 
   private final Console console;
   private final DemoOptions options;
@@ -80,6 +87,9 @@ final class DemoRun {
             .interruption()
             .requests()
             .subscribe(v -> {}, e -> {}, () -> queue.add(new Happening(null)));
+    if (options.checkpoints().onEnter()) {
+      listenToPeople();
+    }
     try {
       start("destination", command("destination"), List.of());
       while (!alive.isEmpty()) {
@@ -94,6 +104,24 @@ final class DemoRun {
       alive.forEach(ChildProcess::close);
     }
     return result();
+  }
+
+  private void listenToPeople() {
+    Thread.ofPlatform()
+        .name("pageflux-enter")
+        .daemon()
+        .start(
+            () -> {
+              try {
+                for (int next; (next = System.in.read()) >= 0; ) {
+                  if (next == '\n') {
+                    queue.add(new Happening(null, true));
+                  }
+                }
+              } catch (IOException e) {
+                // Nobody asks any more.
+              }
+            });
   }
 
   private void start(String name, String command, List<String> more) throws IOException {
@@ -116,6 +144,10 @@ final class DemoRun {
       }
     } else {
       next = queue.take();
+    }
+    if (next.checkpoint()) {
+      alive.stream().filter(child -> child.name().equals("source")).forEach(ChildProcess::sayLine);
+      return;
     }
     switch (next.event()) {
       case null -> {

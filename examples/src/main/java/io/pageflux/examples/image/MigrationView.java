@@ -54,6 +54,10 @@ public final class MigrationView {
     if (next != MigrationStatus.FAILED && next != MigrationStatus.CANCELLED) {
       status = next;
     }
+    if (next == MigrationStatus.PRE_SWITCHOVER) {
+      progress.clear();
+      people().println("the guest is paused: the migration waits to be continued");
+    }
   }
 
   /** {@return how far the migration came} */

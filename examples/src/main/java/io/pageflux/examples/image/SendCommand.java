@@ -166,6 +166,16 @@ public final class SendCommand implements Callable<Integer> {
   private @Nullable Long throttlePid;
 
   @Option(
+      names = "--pause-before-switchover",
+      arity = "0..1",
+      paramLabel = "MAX",
+      fallbackValue = "5m",
+      description =
+          "When the writer is stopped, wait for 'pageflux ctl PATH continue' before the last round;"
+              + " give up, and let it go on, after this time (${FALLBACK-VALUE}). Needs --control.")
+  private @Nullable Duration pauseBeforeSwitchover;
+
+  @Option(
       names = "--command-timeout",
       paramLabel = "DURATION",
       defaultValue = "1m",
@@ -224,6 +234,20 @@ public final class SendCommand implements Callable<Integer> {
           "--reconnect must be 0 or more, but it was " + reconnect, ExitCode.USAGE);
     }
     ControlServer.requirePath(control);
+    Duration pause = pauseBeforeSwitchover;
+    if (pause != null && control == null) {
+      throw new CliException(
+          "--pause-before-switchover needs --control, or nobody could continue the migration",
+          ExitCode.USAGE);
+    }
+    if (pause != null && pause.isZero()) {
+      throw new CliException("--pause-before-switchover must be more than 0", ExitCode.USAGE);
+    }
+    if (convergence.needsThrottle() && onThrottle == null && throttlePid == null) {
+      throw new CliException(
+          "--auto-converge needs --on-throttle or --throttle-pid: nothing else slows the writer down",
+          ExitCode.USAGE);
+    }
     if (onThrottle != null && throttlePid != null) {
       throw new CliException(
           "--on-throttle and --throttle-pid are two ways to throttle: give one of them",
@@ -275,6 +299,7 @@ public final class SendCommand implements Callable<Integer> {
         .withSwitchOverCost(convergence.switchOverCost())
         .withAtLimit(onLimit.atLimit())
         .withPeerTimeout(peerTimeout)
+        .withPauseBeforeSwitchover(pauseBeforeSwitchover)
         // What is captured is one connection's stream.
         .withResume(reconnect == 0 || capture != null ? null : Reconnection.attempts(reconnect));
   }

@@ -239,6 +239,10 @@ public final class PredictCommand implements Callable<Integer> {
 
   private void requireSense() {
     convergence.requireSense();
+    if (convergence.needsThrottle() && !canThrottle) {
+      throw usage(
+          "--auto-converge needs --can-throttle: of a guest that cannot be throttled it makes nothing");
+    }
     if ((file == null) == (demo == null)) {
       throw usage("one of --memory and --demo is needed");
     }

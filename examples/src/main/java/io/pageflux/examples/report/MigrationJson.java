@@ -7,6 +7,7 @@ import io.pageflux.codec.XbzrleCounters;
 import io.pageflux.convergence.ConvergenceStep;
 import io.pageflux.examples.cli.Failures;
 import io.pageflux.migration.CompressionStatistics;
+import io.pageflux.migration.ConvergenceStatistics;
 import io.pageflux.migration.MigrationInfo;
 import io.pageflux.migration.MigrationStatus;
 import io.pageflux.migration.PlacementStatistics;
@@ -19,10 +20,11 @@ import org.jspecify.annotations.Nullable;
 /**
  * A migration as JSON, with the shape, names and units of the answer to QEMU's {@code
  * query-migrate}: times in milliseconds, sizes in bytes, {@code mbps} in 10^6 bits per second.
- * {@code tracker}, {@code rounds} and {@code steps} are Pageflux's own, as are some members of
- * {@code compression}; {@code downtime-limit} is QEMU's parameter of that name as it is now. {@code
- * cpu-throttle-percentage} is there while the guest is throttled, {@code expected-downtime} as soon
- * as something is known of it.
+ * {@code convergence}, {@code placement}, {@code postcopy}, {@code tracker}, {@code rounds} and
+ * {@code steps} are Pageflux's own, as are some members of {@code compression}; {@code
+ * downtime-limit} is QEMU's parameter of that name as it is now. {@code cpu-throttle-percentage} is
+ * there while the guest is throttled, {@code expected-downtime} as soon as something is known of
+ * it.
  */
 public final class MigrationJson {
 
@@ -46,6 +48,10 @@ public final class MigrationJson {
       json.put("downtime-limit", info.downtimeLimit().toMillis());
     }
     ram(json.putObject("ram"), info.ram());
+    ConvergenceStatistics convergence = info.convergence();
+    if (convergence != null) {
+      convergence(json.putObject("convergence"), convergence);
+    }
     XbzrleCounters xbzrle = info.xbzrleCache();
     if (xbzrle != null) {
       xbzrle(json.putObject("xbzrle-cache"), xbzrle);
@@ -108,6 +114,13 @@ public final class MigrationJson {
     json.put("dirty-sync-count", ram.dirtySyncCount());
     json.put("page-size", ram.pageSize());
     json.put("pages-per-second", ram.pagesPerSecond());
+  }
+
+  private static void convergence(ObjectNode json, ConvergenceStatistics convergence) {
+    json.put("remaining-wire", convergence.remainingBytes());
+    json.put("goodput-mbps", convergence.bytesPerSecond() * 8 / 1e6);
+    json.put("downtime-fixed", millis(convergence.fixedDowntime()));
+    json.put("stalled-rounds", convergence.stalledRounds());
   }
 
   private static void xbzrle(ObjectNode json, XbzrleCounters xbzrle) {

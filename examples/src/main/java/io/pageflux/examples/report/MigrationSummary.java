@@ -125,6 +125,10 @@ public final class MigrationSummary {
                       Bytes.text(ram.path("postcopy-bytes").asLong()))));
       lines.addAll(waiting(info));
     }
+    JsonNode convergence = info.path("convergence");
+    if (convergence.isObject() && !info.path("status").asText().equals("completed")) {
+      lines.add(entry("to send", toSend(convergence)));
+    }
     lines.add(entry("sent", sent(info)));
     lines.add(
         entry(
@@ -211,6 +215,15 @@ public final class MigrationSummary {
             millis(info.path("total-time")),
             seconds == 0 ? "-" : Bytes.rate(total / seconds),
             Bytes.rate(ram.path("mbps").asDouble() * 1e6 / 8));
+  }
+
+  private static String toSend(JsonNode convergence) {
+    return "%s on the wire, acknowledged lately at %s; %.1f ms of a pause are fixed; %s rounds without progress"
+        .formatted(
+            Bytes.text(convergence.path("remaining-wire").asLong()),
+            Bytes.rate(convergence.path("goodput-mbps").asDouble() * 1e6 / 8),
+            convergence.path("downtime-fixed").asDouble(),
+            count(convergence.path("stalled-rounds")));
   }
 
   /** {@return a line with a title} */

@@ -17,6 +17,10 @@ public final class ProgressDisplay {
 
   private static final int BAR_CELLS = 12;
   private static final int MOST_COLUMNS = 79;
+
+  /** One round without progress is nothing unusual. */
+  private static final int STALLED_ROUNDS = 2;
+
   private static final Duration PLAIN_INTERVAL = Duration.ofSeconds(2);
   private static final String GREEN = "\u001B[32m";
   private static final String PLAIN = "\u001B[0m";
@@ -78,6 +82,14 @@ public final class ProgressDisplay {
         : text;
   }
 
+  /** What is on its way to be sent; in bytes of memory only until those of the wire are known. */
+  private static String left(JsonNode info, long remaining) {
+    JsonNode wire = info.path("convergence").path("remaining-wire");
+    return wire.isNumber() && info.path("status").asText().equals("active")
+        ? Bytes.text(wire.asLong()) + " to send"
+        : Bytes.text(remaining) + " left";
+  }
+
   static String line(JsonNode info, int round, boolean bar) {
     JsonNode ram = info.path("ram");
     long total = ram.path("total").asLong();
@@ -93,7 +105,7 @@ public final class ProgressDisplay {
       return text.append("  ").append(info.path("status").asText()).toString();
     }
     text.append("  round ").append(round);
-    text.append("  ").append(Bytes.text(remaining)).append(" left");
+    text.append("  ").append(left(info, remaining));
     text.append("  ").append(Bytes.rate(ram.path("mbps").asDouble() * 1e6 / 8));
     long expected = info.path("expected-downtime").asLong();
     if (expected > 0) {
@@ -102,6 +114,10 @@ public final class ProgressDisplay {
     int throttled = info.path("cpu-throttle-percentage").asInt();
     if (throttled > 0) {
       text.append("  -").append(throttled).append(" %");
+    }
+    int stalled = info.path("convergence").path("stalled-rounds").asInt();
+    if (stalled >= STALLED_ROUNDS) {
+      text.append("  stalled");
     }
     return text.length() > MOST_COLUMNS ? text.substring(0, MOST_COLUMNS) : text.toString();
   }

@@ -52,6 +52,8 @@ class PredictCommandTest {
         "--rate=1g --duration=9h",
         "--rate=1g --workers=0",
         "--rate=1g --memory=x",
+        "--rate=1g --auto-converge",
+        "--rate=1g --can-throttle --cpu-throttle-initial=5",
         "--rate=1m,1m,1m,1m,1m,1m,1m,1m,1m,1m,1m,1m,1m,1m,1m,1m,1m,1m,1m,1m,1m,1m,1m,1m,1m,1m,1m"
             + ",1m,1m,1m,1m,1m,1m"
       })

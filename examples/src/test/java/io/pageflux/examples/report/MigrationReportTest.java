@@ -7,6 +7,7 @@ import io.pageflux.MigrationException;
 import io.pageflux.codec.XbzrleCounters;
 import io.pageflux.convergence.ConvergenceStep;
 import io.pageflux.migration.CompressionStatistics;
+import io.pageflux.migration.ConvergenceStatistics;
 import io.pageflux.migration.MigrationInfo;
 import io.pageflux.migration.MigrationStatus;
 import io.pageflux.migration.RamStatistics;
@@ -35,6 +36,7 @@ class MigrationReportTest {
         Duration.ofMillis(300),
         30,
         new RamStatistics(3 << 20, 0, 1 << 30, 10, 20, 20 << 12, 77, 123.5, 4, 4096, 1000),
+        new ConvergenceStatistics(5 << 20, 2.5e6, Duration.ofNanos(1_234_567), 3),
         new XbzrleCounters(64 << 20, 5000, 30, 10, 0.25, 2.5, 3),
         new CompressionStatistics(9, 1, 3000, 1000),
         null,
@@ -58,6 +60,8 @@ class MigrationReportTest {
             "expected-downtime":40,"cpu-throttle-percentage":30,"downtime-limit":300,"ram":{"transferred":3145728,"remaining":0,"total":1073741824,\
             "duplicate":10,"normal":20,"normal-bytes":81920,"dirty-pages-rate":77,"mbps":123.5,\
             "dirty-sync-count":4,"page-size":4096,"pages-per-second":1000},\
+            "convergence":{"remaining-wire":5242880,"goodput-mbps":20.0,"downtime-fixed":1.234,\
+            "stalled-rounds":3},\
             "xbzrle-cache":{"cache-size":67108864,"bytes":5000,"pages":30,"cache-miss":10,\
             "cache-miss-rate":0.25,"encoding-rate":2.5,"overflow":3},\
             "compression":{"batches":9,"raw-batches":1,"bytes":3000,"compressed-size":1000,\
@@ -88,6 +92,17 @@ class MigrationReportTest {
   void eachStepSaysWhenWhatAndWhy() {
     assertThat(MigrationSummary.steps(MigrationJson.of(info(1))))
         .containsExactly("at 1.23 s    slower: it must");
+  }
+
+  @Test
+  void whatIsToBeSentIsToldOfAsLongAsTheMigrationRuns() {
+    ObjectNode json = MigrationJson.of(info(1));
+    assertThat(MigrationSummary.totals(json)).noneMatch(line -> line.startsWith("to send"));
+    json.put("status", "active");
+    assertThat(MigrationSummary.totals(json))
+        .contains(
+            "to send      5.00 MiB on the wire, acknowledged lately at 2.38 MiB/s; 1.2 ms of a"
+                + " pause are fixed; 3 rounds without progress");
   }
 
   @Test

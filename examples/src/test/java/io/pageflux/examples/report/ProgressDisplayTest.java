@@ -43,6 +43,21 @@ class ProgressDisplayTest {
   }
 
   @Test
+  void aLineSaysWhatIsToBeSentAndWhetherThereIsProgress() {
+    ObjectNode info = info(1 << 30, 1 << 28, 800);
+    ObjectNode convergence = info.putObject("convergence").put("remaining-wire", 1 << 20);
+    assertThat(ProgressDisplay.line(info, 3, false))
+        .isEqualTo(" 75 %  round 3  1.00 MiB to send  95.37 MiB/s");
+    convergence.put("stalled-rounds", 1);
+    assertThat(ProgressDisplay.line(info, 3, false)).doesNotContain("stalled");
+    convergence.put("stalled-rounds", 2);
+    assertThat(ProgressDisplay.line(info, 3, false)).endsWith("  stalled");
+    // The policy is not asked any more: what it was asked with last is old.
+    info.put("status", "device");
+    assertThat(ProgressDisplay.line(info, 3, false)).contains("256.0 MiB left");
+  }
+
+  @Test
   void aLineFitsATerminal() {
     assertThat(ProgressDisplay.line(info(1L << 60, (1L << 60) - 1, 8e9), 12345, true))
         .hasSizeLessThan(80);
