@@ -209,6 +209,8 @@ class ResumeTest {
   }
 
   private void assertOneGuest(String what, Fault there, Fault back) {
+    // A tape has all of the memory, several times over.
+    lines.forEach(line -> line.there().forget());
     backAtTheSource();
     Ends ends =
         migrate(
@@ -286,7 +288,7 @@ class ResumeTest {
     Ends ends = migrate(outgoing(elsewhere), incoming());
     assertArrived("with a stranger", ends);
     assertThat(stranger[0].failure().kind()).isEqualTo(Kind.PROTOCOL);
-    assertThat(stranger[0].message()).contains("awaits the source of migration", "and no other");
+    assertThat(stranger[0].message()).contains("awaits the source of another migration");
   }
 
   @Test
