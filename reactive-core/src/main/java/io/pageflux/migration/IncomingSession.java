@@ -459,13 +459,9 @@ final class IncomingSession {
         }
         try {
           return take(record);
-        } catch (InternalError e) {
-          // As the JVM says that a page of a mapped file is not to be had.
-          channel.endOver(noSuchMemory(e));
-          return Mono.empty();
         } catch (RuntimeException | VirtualMachineError e) {
           // If not even memory were told of, the connection's thread would swallow it.
-          channel.endOver(e);
+          channel.endOver(MemoryFault.written(e));
           return Mono.empty();
         }
       }
@@ -478,14 +474,6 @@ final class IncomingSession {
           next.run();
         }
       }
-    }
-
-    private static MigrationException noSuchMemory(InternalError e) {
-      return MigrationException.of(
-          Kind.INTERNAL,
-          "the guest's memory could not be written: if it is a file, see whether its disk is full or"
-              + " somebody has shortened it (%s)".formatted(MigrationText.of(e)),
-          e);
     }
 
     private Mono<Void> take(WireRecord record) {
