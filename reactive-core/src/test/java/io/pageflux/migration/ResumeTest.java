@@ -232,6 +232,24 @@ class ResumeTest {
   }
 
   @Test
+  void aLineThatBreaksWheneverItIsGreetedIsGivenUp() {
+    fill();
+    guest.start();
+    Fault atOnce = Fault.cut(Place.afterBuffers(3)); // when the round has begun
+    Ends ends =
+        migrate(
+            outgoing(
+                    breaking(
+                        n -> n == 0 ? Fault.cut(Place.afterBuffers(20)) : atOnce, n -> Fault.NONE))
+                .withResume(Retry.fixedDelay(3, Duration.ofMillis(1))),
+            incoming().withResume(Duration.ofMillis(500)));
+    assertThat(ends.out().message()).contains("could not be made again");
+    assertThat(guest.isRunning()).isTrue();
+    // The second one settled what the first one had brought over; then three more.
+    assertThat(lines).hasSize(5);
+  }
+
+  @Test
   void aDestinationThatHasLostEverythingIsSentEverything() {
     fill();
     guest.start();
