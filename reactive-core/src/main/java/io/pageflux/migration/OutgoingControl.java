@@ -55,6 +55,9 @@ public final class OutgoingControl {
 
     void emit(MigrationEvent event);
 
+    /** See {@link OutgoingMigration#startPostcopy()}; throws what that ends in. */
+    void startPostcopy();
+
     long now();
   }
 
@@ -221,6 +224,15 @@ public final class OutgoingControl {
         over.tryEmitEmpty();
       }
     }
+  }
+
+  /** Has post-copy begin, as {@link OutgoingMigration#startPostcopy()} does. */
+  public void startPostcopy() {
+    Target told;
+    synchronized (this) {
+      told = requireState("post-copy cannot be started", State.ROUNDS);
+    }
+    told.startPostcopy();
   }
 
   /** {@return whether the migration is paused} */

@@ -89,6 +89,11 @@ final class OutgoingSession implements OutgoingControl.Target {
   }
 
   @Override
+  public void startPostcopy() {
+    running.current().startPostcopy();
+  }
+
+  @Override
   public void pausing(boolean paused) {
     OutgoingConversation talking = conversation;
     if (talking != null) {

@@ -35,6 +35,7 @@ final class ControlCommands {
           "migrate-set-parameters",
           "migrate-pause",
           "migrate-continue",
+          "migrate-start-postcopy",
           "migrate_cancel",
           EVENTS);
 
@@ -177,6 +178,7 @@ final class ControlCommands {
           control.set(before -> ParameterNames.change(before, arguments));
       case "migrate-pause" -> control.pause();
       case "migrate-continue" -> control.resume();
+      case "migrate-start-postcopy" -> control.startPostcopy();
       case "migrate_cancel" -> control.cancel();
       case "qmp_capabilities" -> {}
       case EVENTS -> follow.run();

@@ -39,6 +39,8 @@ import reactor.core.publisher.Mono;
           + " downtime-limit (milliseconds, or with a unit), multifd-compression (none, zstd),"
           + " multifd-zstd-level, compress-threads, xbzrle-cache-size (bytes, 0 for no deltas)."
           + " The first two hold at once, the others from the next round on.",
+      "postcopy lets the guest go on at the destination before all of its memory is there, if both"
+          + " sides can: that is for 'pageflux demo --postcopy --control'.",
       "events prints what happens until the migration ends. Several may control at a time: what they"
           + " set is done one after the other, all of a command or nothing."
     })
@@ -50,6 +52,7 @@ public final class CtlCommand implements Callable<Integer> {
     SET,
     PAUSE,
     CONTINUE,
+    POSTCOPY,
     CANCEL,
     EVENTS
   }
@@ -68,7 +71,7 @@ public final class CtlCommand implements Callable<Integer> {
   @Parameters(
       index = "1",
       paramLabel = "ACTION",
-      description = "query, set, pause, continue, cancel or events.")
+      description = "query, set, pause, continue, postcopy, cancel or events.")
   private Action action = Action.QUERY;
 
   @Parameters(index = "2..*", paramLabel = "NAME=VALUE", description = "What to set.")
@@ -120,6 +123,7 @@ public final class CtlCommand implements Callable<Integer> {
               .flux();
       case PAUSE -> client.execute("migrate-pause").doOnNext(this::printJson).flux();
       case CONTINUE -> client.execute("migrate-continue").doOnNext(this::printJson).flux();
+      case POSTCOPY -> client.execute("migrate-start-postcopy").doOnNext(this::printJson).flux();
       case CANCEL -> client.execute("migrate_cancel").doOnNext(this::printJson).flux();
       case EVENTS ->
           Flux.merge(
