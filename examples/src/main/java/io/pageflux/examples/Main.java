@@ -6,6 +6,7 @@ import io.pageflux.examples.bench.convergence.ConvergeBenchCommand;
 import io.pageflux.examples.bench.convergence.DowntimeBenchCommand;
 import io.pageflux.examples.bench.postcopy.PostcopyBenchCommand;
 import io.pageflux.examples.bench.qemu.QemuBenchCommand;
+import io.pageflux.examples.bench.recovery.RecoveryBenchCommand;
 import io.pageflux.examples.cli.Console;
 import io.pageflux.examples.cli.Interruption;
 import io.pageflux.examples.cli.Logging;
@@ -67,6 +68,7 @@ public final class Main {
             new QmpCommand(console),
             new BenchCommand(console),
             new PostcopyBenchCommand(console),
+            new RecoveryBenchCommand(console),
             new QemuBenchCommand(console),
             new PredictCommand(console),
             new PredictBenchCommand(console),

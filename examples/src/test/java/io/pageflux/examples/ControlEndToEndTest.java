@@ -258,6 +258,38 @@ class ControlEndToEndTest {
   }
 
   @Test
+  void aStoreGoesOnAtTheDestinationWhenItIsTold() throws Exception {
+    Cli demo =
+        Cli.start(
+            "demo",
+            "--size=32m",
+            "--dirty-rate=20m",
+            "--link-rate=20m",
+            "--run-after=100ms",
+            "--postcopy",
+            "--postcopy-after=1000",
+            "--control=unix:" + socket);
+    open.add(demo);
+    while (!Files.exists(socket) || !ctlJson("query").path("status").asText().equals("active")) {
+      assertThat(ProcessHandle.of(demo.pid())).isPresent();
+    }
+    assertThat(ctl("postcopy").exitCode()).isZero();
+    Cli.Result result = demo.result();
+    assertThat(result.exitCode()).as("%s", result).isZero();
+    assertThat(result.stdout())
+        .contains("post-copy", "somebody asked for it")
+        .contains("every one is sound, recent and in its place");
+  }
+
+  @Test
+  void aMigrationThatCannotGoOverToPostcopySaysSoAndGoesOn() throws Exception {
+    Cli[] both = slowMigration();
+    ctl("postcopy").isFailure(1, "post-copy was not agreed on with the destination");
+    assertThat(ctl("set", "max-bandwidth=0").exitCode()).isZero();
+    assertThat(both[0].result().exitCode()).isZero();
+  }
+
+  @Test
   void aCancelledMigrationSaysWhoCancelledIt() throws Exception {
     Cli[] both = slowMigration();
     assertThat(ctl("cancel").exitCode()).isZero();

@@ -299,7 +299,7 @@ class DemoEndToEndTest {
             "--link-rate=60m",
             "--dirty-rate=8m",
             "--run-after=300ms",
-            "--break-at=30%,60%,90%",
+            "--break-at=30%,60%,60%,90%",
             "--json=" + report);
 
     assertThat(result.exitCode()).isZero();
@@ -308,6 +308,8 @@ class DemoEndToEndTest {
         .contains("every one is sound, recent and in its place");
     JsonNode json = new ObjectMapper().readTree(Files.readString(report));
     assertThat(json.path("status").asText()).isEqualTo("completed");
+    assertThat(steps(json)).filteredOn("resumed"::equals).hasSizeGreaterThanOrEqualTo(3);
+    assertThat(steps(json)).filteredOn("connection-lost"::equals).hasSize(4);
     // All of the memory was sent once, and little of it twice.
     assertThat(json.path("ram").path("normal").asLong()).isLessThan(2 * (64 << 20) / 4096);
   }

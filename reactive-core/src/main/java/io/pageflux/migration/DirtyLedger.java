@@ -15,6 +15,9 @@ final class DirtyLedger {
   private MemoryPages dirty;
   private MemoryPages inFlight;
 
+  // Read on other threads.
+  private volatile long acknowledgedPages;
+
   /** A ledger in which every page is dirty. */
   DirtyLedger(RamLayout layout) {
     this.dirty = new MemoryPages(layout);
@@ -40,6 +43,7 @@ final class DirtyLedger {
 
   /** The destination has the round's pages. */
   void acknowledge() {
+    acknowledgedPages += inFlight.cardinality();
     inFlight.clear();
   }
 
@@ -50,13 +54,16 @@ final class DirtyLedger {
    * @param end behind the last page of it that was read
    */
   void acknowledge(int block, long end) {
+    long settled = inFlight.cardinality();
     for (int b = block; b < inFlight.layout().blocks().size(); b++) {
       PageSet unread = inFlight.of(b);
       long from = b == block ? end : 0;
       for (long page = unread.nextSet(from); page >= 0; page = unread.nextSet(page + 1)) {
         dirty.of(b).add(page);
+        settled--;
       }
     }
+    acknowledgedPages += settled;
     inFlight.clear();
   }
 
@@ -64,6 +71,11 @@ final class DirtyLedger {
   void rollBack() {
     dirty.addAll(inFlight);
     inFlight.clear();
+  }
+
+  /** {@return how many pages were acknowledged, each as often as it was; from any thread} */
+  long acknowledgedPages() {
+    return acknowledgedPages;
   }
 
   /** {@return the pages that the destination does not have for certain} */

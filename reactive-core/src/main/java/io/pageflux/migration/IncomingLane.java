@@ -218,8 +218,9 @@ final class IncomingLane {
       }
       try {
         take(record);
-      } catch (RuntimeException e) {
-        channel.endOver(e);
+      } catch (RuntimeException | VirtualMachineError e) {
+        // If not even memory were told of, the connection's thread would swallow it.
+        channel.endOver(MemoryFault.written(e));
       }
     }
 

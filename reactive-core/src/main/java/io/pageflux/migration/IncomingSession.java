@@ -39,6 +39,7 @@ import reactor.core.publisher.Mono;
 import reactor.core.publisher.Sinks;
 import reactor.core.scheduler.Scheduler;
 import reactor.core.scheduler.Schedulers;
+import reactor.util.retry.Retry;
 
 /**
  * One migration at its destination.
@@ -50,6 +51,9 @@ import reactor.core.scheduler.Schedulers;
 final class IncomingSession {
 
   private static final Duration RELEASE_TIMEOUT = Duration.ofSeconds(10);
+
+  /** How long who connects may take to say that it is the source that is awaited. */
+  private static final Duration GREETING = Duration.ofSeconds(5);
 
   /**
    * After so many bytes of pushed pages the source is told: less than its window, which is 1 MiB at
@@ -105,8 +109,17 @@ final class IncomingSession {
   /** Whether the source was awaited long enough. */
   private boolean gaveUp;
 
-  /** When the connection was lost that is to be made again; -1 if it was not. */
-  private long lostNanos = -1;
+  /** When the connection was lost that is to be made again. */
+  private long lostNanos;
+
+  /** Whether the connection may be anybody's, though one source only is awaited. */
+  private volatile boolean onTrial;
+
+  /** Why the last connection has ended. */
+  private @Nullable MigrationException lastLost;
+
+  /** Whether the connection has proved to be the source's. */
+  private boolean came;
 
   private volatile boolean complete;
   private volatile @Nullable MigrationException broken;
@@ -165,8 +178,13 @@ final class IncomingSession {
         Mono.fromSupplier(
             () -> Schedulers.newParallel("pageflux-decompress", spec.workers(), true)),
         threads ->
-            conversation(accepting, threads)
-                .onErrorResume(e -> resumed(accepting, threads, MigrationException.ofAny(e))),
+            Mono.defer(() -> conversation(onTrial ? again(accepting) : accepting, threads))
+                // A loop: each stranger who connects meanwhile would make a chain longer.
+                .retryWhen(
+                    Retry.from(
+                        ends ->
+                            ends.concatMap(
+                                end -> resumed(MigrationException.ofAny(end.failure()))))),
         this::close);
   }
 
@@ -181,58 +199,64 @@ final class IncomingSession {
                 conversation -> conversation.fail(MigrationRun.cancelled())));
   }
 
-  /** Awaits the source once more, if the failure is only that its connection was lost. */
-  private Mono<MigrationInfo> resumed(
-      Mono<Connection> accepting, Scheduler threads, MigrationException lost) {
-    Duration patience = spec.resume();
-    boolean resumable =
-        OutgoingSession.isOfTheLine(lost) || lost.getCause() instanceof AnotherSource;
+  /** Has the source awaited once more, if the failure is only that its connection was lost. */
+  private Mono<Boolean> resumed(MigrationException lost) {
+    boolean ofTheLine = OutgoingSession.isOfTheLine(lost);
     // Only if the start is ruled out: what the old connection has said starts nothing any more.
-    if (patience == null
+    if (spec.resume() == null
         || state == null
         || switched
         || offer != null
         || gaveUp
         || !startRuledOut
-        || !resumable) {
+        || !(ofTheLine || isAStrangers(lost))) {
       return Mono.error(lost);
     }
-    if (lostNanos < 0) {
-      lostNanos = now();
+    if (came) {
+      if (ofTheLine) {
+        lostNanos = now();
+      }
       status(MigrationStatus.RECONNECTING);
     }
-    Duration left = patience.minusNanos(now() - lostNanos);
-    Mono<Connection> again =
-        left.isNegative() || left.isZero()
-            ? Mono.error(notBack(lost))
-            : accepting.timeout(left, Mono.error(() -> notBack(lost)), timer);
-    return slabsReleased()
-        .then(Mono.fromRunnable(this::beginAnew))
-        .then(Mono.defer(() -> conversation(again, threads)))
-        .onErrorResume(e -> resumed(accepting, threads, MigrationException.ofAny(e)));
+    lastLost = lost;
+    return slabsReleased().then(Mono.fromRunnable(this::beginAnew)).thenReturn(true);
   }
 
-  private MigrationException notBack(MigrationException lost) {
+  /**
+   * Whether a failure is nobody's who matters: whatever comes before a round begins that can follow
+   * ends nothing but its connection.
+   */
+  private boolean isAStrangers(MigrationException lost) {
+    return onTrial
+        && (lost.isFromPeer() ? !came : lost.kind() != Kind.CANCELLED); // It was stopped here.
+  }
+
+  private Mono<Connection> again(Mono<Connection> accepting) {
+    Duration left = Objects.requireNonNull(spec.resume()).minusNanos(now() - lostNanos);
+    return left.isNegative() || left.isZero()
+        ? Mono.error(this::notBack)
+        : accepting.timeout(left, Mono.error(this::notBack), timer);
+  }
+
+  private MigrationException notBack() {
     gaveUp = true;
     return MigrationException.of(
         Kind.TIMEOUT,
         "the source has not come back within %s: %s"
             .formatted(
-                MigrationText.of(Objects.requireNonNull(spec.resume())), MigrationText.of(lost)));
+                MigrationText.of(Objects.requireNonNull(spec.resume())),
+                MigrationText.of(Objects.requireNonNull(lastLost))));
   }
 
   /** Nothing is left of a conversation but the pages. */
   private void beginAnew() {
     phase = Phase.HELLO;
+    onTrial = true;
+    came = false;
     startRuledOut = false;
     round = null;
     deviceState.clear();
     deviceStateBytes = 0;
-  }
-
-  /** Why a connection is turned away while a source is awaited. */
-  private static final class AnotherSource extends RuntimeException {
-    private static final long serialVersionUID = 1L;
   }
 
   private Mono<Void> slabsReleased() {
@@ -332,6 +356,9 @@ final class IncomingSession {
                     .concatMap(this::next, 0)
                     .then());
             watches.add(channel.watchPeer().subscribe(v -> {}, this::end));
+            if (onTrial) {
+              watches.add(Mono.delay(greeting(), timer).subscribe(tick -> requireGreeted()));
+            }
             watches.add(channel.keepAlive().subscribe(v -> {}, this::end));
             watches.add(stop.subscribe(v -> {}, this::end, () -> end(MigrationRun.cancelled())));
             watches.add(
@@ -432,13 +459,9 @@ final class IncomingSession {
         }
         try {
           return take(record);
-        } catch (InternalError e) {
-          // As the JVM says that a page of a mapped file is not to be had.
-          channel.endOver(noSuchMemory(e));
-          return Mono.empty();
         } catch (RuntimeException | VirtualMachineError e) {
           // If not even memory were told of, the connection's thread would swallow it.
-          channel.endOver(e);
+          channel.endOver(MemoryFault.written(e));
           return Mono.empty();
         }
       }
@@ -451,14 +474,6 @@ final class IncomingSession {
           next.run();
         }
       }
-    }
-
-    private static MigrationException noSuchMemory(InternalError e) {
-      return MigrationException.of(
-          Kind.INTERNAL,
-          "the guest's memory could not be written: if it is a file, see whether its disk is full or"
-              + " somebody has shortened it (%s)".formatted(MigrationText.of(e)),
-          e);
     }
 
     private Mono<Void> take(WireRecord record) {
@@ -519,7 +534,8 @@ final class IncomingSession {
 
     private void hello(WireRecord.Hello theirs) {
       require(Phase.HELLO, theirs);
-      WireRecord.Offer possible = spec.sharedMemory() ? SharedFiles.offer(memory) : null;
+      WireRecord.Offer possible =
+          spec.sharedMemory() && state == null ? SharedFiles.offer(memory) : null;
       WireRecord.Hello ours =
           new WireRecord.Hello(
               WireLimits.VERSION,
@@ -552,6 +568,20 @@ final class IncomingSession {
       phase = Phase.LAYOUT;
     }
 
+    private Duration greeting() {
+      return GREETING.compareTo(spec.peerTimeout()) < 0 ? GREETING : spec.peerTimeout();
+    }
+
+    private void requireGreeted() {
+      if (phase == Phase.HELLO || phase == Phase.LAYOUT) {
+        end(
+            MigrationException.of(
+                Kind.TIMEOUT,
+                "%s has not said within %s that it is the source that is awaited"
+                    .formatted(channel.peer(), MigrationText.of(greeting()))));
+      }
+    }
+
     private boolean reuses(WireRecord.@Nullable Offer possible) {
       return spec.reuse() && state == null && possible == null && spec.postcopy() == null;
     }
@@ -562,9 +592,8 @@ final class IncomingSession {
       if (kept != null && !(Feature.RESUME.in(features) && kept.session.equals(theirs.session()))) {
         throw MigrationException.of(
             Kind.PROTOCOL,
-            "this side awaits the source of migration %s, whose connection was lost, and no other"
-                .formatted(kept.session),
-            new AnotherSource());
+            // Not whose: who knows the session is taken for its source.
+            "this side awaits the source of another migration, whose connection was lost");
       }
     }
 
@@ -590,6 +619,7 @@ final class IncomingSession {
       pool = slabs;
       channel.expectPages(memory.layout(), slabs, features);
       phase = Phase.BETWEEN_ROUNDS;
+      came = true;
       status(MigrationStatus.ACTIVE);
       lend();
       PostcopyMemory absentBy = spec.postcopy();
@@ -601,7 +631,6 @@ final class IncomingSession {
       if (Feature.RESUME.in(features)) {
         channel.say(resumePoint());
       }
-      lostNanos = -1;
       if (Feature.REUSE.in(features)) {
         hashing.tryEmitEmpty();
       } else {
@@ -697,6 +726,7 @@ final class IncomingSession {
       require(Phase.BETWEEN_ROUNDS, begin);
       IncomingRound next =
           new IncomingRound(begin, rounds, totalPages(), statistics.kinds(), position(), now());
+      onTrial = false;
       round = next;
       rounds = next.number;
       IncomingState kept = state;

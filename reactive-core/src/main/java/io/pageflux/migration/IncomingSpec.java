@@ -257,9 +257,9 @@ public record IncomingSpec(
    * {@return this spec with a source awaited whose connection was lost, or not}
    *
    * <p>What has arrived is kept meanwhile. Awaited is the source of the same migration, from the
-   * moment at which the connection was lost; whoever else connects is turned away. The guest is not
-   * started by what was said on the old connection any more. Not in post-copy, and not with memory
-   * that was lent.
+   * moment at which the connection was lost; whoever else connects is turned away, one after the
+   * other, each after 5 seconds at the most, whatever is said. The guest is not started by what was
+   * said on the old connection any more. Not in post-copy, and not with memory that was lent.
    *
    * @param atMost how long; null to fail as soon as the connection is lost
    */

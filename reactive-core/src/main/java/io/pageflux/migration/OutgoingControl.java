@@ -59,6 +59,9 @@ public final class OutgoingControl {
     /** {@return whether it was waiting before its switch-over, and goes on} */
     boolean goOn();
 
+    /** See {@link OutgoingMigration#startPostcopy()}; throws what that ends in. */
+    void startPostcopy();
+
     long now();
   }
 
@@ -248,6 +251,15 @@ public final class OutgoingControl {
         throw RunningOutgoing.notWaiting(told.info().status());
       }
     }
+  }
+
+  /** Has post-copy begin, as {@link OutgoingMigration#startPostcopy()} does. */
+  public void startPostcopy() {
+    Target told;
+    synchronized (this) {
+      told = requireState("post-copy cannot be started", State.ROUNDS);
+    }
+    told.startPostcopy();
   }
 
   /** {@return whether the migration is paused} */

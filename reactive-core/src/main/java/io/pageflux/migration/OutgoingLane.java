@@ -99,9 +99,10 @@ final class OutgoingLane {
         .hide()
         .<Connection>flatMap(Connector::connect)
         .doOnNext(line::made)
+        .doOnDiscard(Connection.class, Connection::dispose) // not below: it is ignored there
         .doOnNext(this::attend)
         .then(Mono.defer(greeted::asMono))
-        .doOnNext(theirs -> requireSameMigration(theirs))
+        .doOnNext(this::requireSameMigration)
         .timeout(
             peerTimeout,
             Mono.error(
@@ -158,7 +159,7 @@ final class OutgoingLane {
         case WireRecord.KeepAlive k -> {}
         default -> throw outOfTurn(from, record);
       }
-    } catch (RuntimeException e) {
+    } catch (RuntimeException | VirtualMachineError e) {
       from.endOver(e);
     }
   }
@@ -216,7 +217,14 @@ final class OutgoingLane {
   }
 
   private @Nullable WireRecord answer(int block, long first, long end, Lease lease) {
-    PageBatch batch = read(block, first, end, lease);
+    PageBatch batch;
+    try {
+      batch = read(block, first, end, lease);
+    } catch (RuntimeException | VirtualMachineError e) {
+      // Reactor would throw it at whoever has freed the slab, which may be the connection's thread.
+      onFailure.accept(MemoryFault.read(e));
+      return null;
+    }
     waiting.addAndGet((int) (first - end));
     if (batch.isEmpty()) {
       batch.release(); // They were pushed meanwhile.

@@ -95,6 +95,11 @@ final class OutgoingSession implements OutgoingControl.Target {
   }
 
   @Override
+  public void startPostcopy() {
+    running.current().startPostcopy();
+  }
+
+  @Override
   public void pausing(boolean paused) {
     OutgoingConversation talking = conversation;
     if (talking != null) {
@@ -173,7 +178,8 @@ final class OutgoingSession implements OutgoingControl.Target {
     return again == null
         ? attempt
         : attempt.retryWhen(
-            new ResumeRetry(again, this::isResumable, () -> state.connections, this::lost, stop));
+            new ResumeRetry(
+                again, this::isResumable, state.ledger::acknowledgedPages, this::lost, stop));
   }
 
   /** Whether another connection may mend it: not what either side did wrong or wants. */

@@ -4,7 +4,7 @@ import io.pageflux.MigrationException;
 import io.pageflux.channel.MigrationText;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Consumer;
-import java.util.function.IntSupplier;
+import java.util.function.LongSupplier;
 import java.util.function.Predicate;
 import org.reactivestreams.Publisher;
 import reactor.core.Exceptions;
@@ -18,33 +18,34 @@ import reactor.util.retry.Retry;
  * Has a migration go on with another connection, as somebody else's {@link Retry} says: if its
  * failure can be mended so, and until it is stopped.
  *
- * <p>Attempts count from the last connection that led somewhere: a migration that is interrupted
- * ten times has as many attempts each time.
+ * <p>Attempts count from the last time that the destination has acknowledged pages: a migration
+ * that is interrupted ten times has as many attempts each time, but one whose line breaks whenever
+ * both sides have greeted one another gets no further, and ends.
  */
 final class ResumeRetry extends Retry {
 
   private final Retry spec;
   private final Predicate<Throwable> resumable;
-  private final IntSupplier connections;
+  private final LongSupplier acknowledged;
   private final Consumer<Throwable> lost;
   private final Mono<Void> stop;
 
   /**
    * @param spec says when to try again, and how often
    * @param resumable whether a failure is one of a connection, which another one may mend
-   * @param connections how many connections have led somewhere
+   * @param acknowledged how many pages the destination has acknowledged
    * @param lost is told of each failure that may be mended
    * @param stop ends the waiting for the next attempt, with a cancellation
    */
   ResumeRetry(
       Retry spec,
       Predicate<Throwable> resumable,
-      IntSupplier connections,
+      LongSupplier acknowledged,
       Consumer<Throwable> lost,
       Mono<Void> stop) {
     this.spec = spec;
     this.resumable = resumable;
-    this.connections = connections;
+    this.acknowledged = acknowledged;
     this.lost = lost;
     this.stop = stop;
   }
@@ -72,8 +73,8 @@ final class ResumeRetry extends Retry {
     Flux<RetrySignal> mendable =
         signals.map(
             new java.util.function.Function<RetrySignal, RetrySignal>() {
-              private int connectionsBefore;
-              private long attempts;
+              private long acknowledgedBefore;
+              private long attempts = -1;
 
               @Override
               public RetrySignal apply(RetrySignal signal) {
@@ -81,9 +82,9 @@ final class ResumeRetry extends Retry {
                 if (!resumable.test(failure)) {
                   throw Exceptions.propagate(failure);
                 }
-                int now = connections.getAsInt();
-                attempts = now == connectionsBefore ? attempts + 1 : 0;
-                connectionsBefore = now;
+                long now = acknowledged.getAsLong();
+                attempts = now == acknowledgedBefore ? attempts + 1 : 0;
+                acknowledgedBefore = now;
                 waiting.set(true);
                 lost.accept(failure);
                 return new Signal(attempts, failure);

@@ -230,6 +230,13 @@ class HostilePostcopyDestinationTest {
   }
 
   @Test
+  void moreRequestsAtATimeThanWereAnnouncedAreRefused() {
+    End end = requesting(new WireRecord.PageRequest(0, 1, 5));
+    assertThat(end.failure().kind()).isEqualTo(Kind.PROTOCOL);
+    assertThat(end.message()).contains("more than the 4 pages requested at a time");
+  }
+
+  @Test
   void aDestinationThatClaimsToHaveWhatItHasNotIsRefused() {
     assertThat(
             migrate(

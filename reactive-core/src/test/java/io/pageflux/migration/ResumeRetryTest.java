@@ -23,9 +23,9 @@ class ResumeRetryTest {
   private final Sinks.Empty<Void> stop = Sinks.empty();
   private final List<Long> attempts = new ArrayList<>();
   private final List<String> lost = new ArrayList<>();
-  private int connections = 1;
+  private long acknowledged;
   private Throwable failure = MigrationException.of(Kind.TRANSPORT, "cut");
-  private int connectsAtAttempt = Integer.MAX_VALUE;
+  private int progressAtAttempt = Integer.MAX_VALUE;
 
   @AfterEach
   void close() {
@@ -36,8 +36,8 @@ class ResumeRetryTest {
     return Mono.<String>defer(
             () -> {
               attempts.add(time.now(TimeUnit.MILLISECONDS));
-              if (attempts.size() == connectsAtAttempt) {
-                connections++;
+              if (attempts.size() == progressAtAttempt) {
+                acknowledged++;
               }
               return Mono.error(failure);
             })
@@ -45,7 +45,7 @@ class ResumeRetryTest {
             new ResumeRetry(
                 spec,
                 e -> e instanceof MigrationException known && known.kind() == Kind.TRANSPORT,
-                () -> connections,
+                () -> acknowledged,
                 e -> lost.add(String.valueOf(e.getMessage())),
                 stop.asMono()));
   }
@@ -87,13 +87,13 @@ class ResumeRetryTest {
   }
 
   @Test
-  void aConnectionThatLedSomewhereHasAllAttemptsAgain() {
-    connectsAtAttempt = 3;
+  void aConnectionThatBroughtPagesOverHasAllAttemptsAgain() {
+    progressAtAttempt = 3;
     StepVerifier.create(migration(backoff(3)))
         .then(() -> time.advanceTimeBy(Duration.ofSeconds(10)))
         .expectError(MigrationException.class)
         .verify();
-    // The third one led to rounds: from it on three more, as quickly as from the first.
+    // The third one brought pages over: from it on three more, as quickly as from the first.
     assertThat(attempts).containsExactly(0L, 100L, 300L, 400L, 600L, 1000L);
   }
 

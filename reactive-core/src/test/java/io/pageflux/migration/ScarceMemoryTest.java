@@ -3,10 +3,15 @@ package io.pageflux.migration;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.pageflux.MigrationException.Kind;
+import io.pageflux.convergence.LimitPolicy;
+import io.pageflux.convergence.PostcopyPolicy;
+import io.pageflux.dirty.ReportedWrites;
 import io.pageflux.memory.GuestMemory;
+import io.pageflux.postcopy.PostcopyMemory;
 import io.pageflux.transport.InMemoryTransport;
 import java.io.IOException;
 import java.io.RandomAccessFile;
+import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.time.Duration;
 import org.junit.jupiter.api.AfterEach;
@@ -165,6 +170,103 @@ class ScarceMemoryTest {
       assertThat(out.message()).contains("the peer reports", "see whether its disk is full");
       assertThat(await(in).error()).isNotNull();
       assertThat(source.running).isTrue();
+    }
+  }
+
+  /** A memory with a block in a file, which can be shortened, as on a full disk. */
+  private static GuestMemory inFile(Path file) throws IOException {
+    return GuestMemory.builder().file("ram", file, 64 << 10).build();
+  }
+
+  private static void shorten(Path file) {
+    try (RandomAccessFile shortened = new RandomAccessFile(file.toFile(), "rw")) {
+      shortened.setLength(0);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /**
+   * A guest that goes over to post-copy with its page 3 absent, and needs it before it says that it
+   * runs, so that nothing but the lane can bring it.
+   */
+  private Ends postcopy(GuestMemory from, GuestMemory to, Runnable paused, Runnable started) {
+    PostcopyMemory absentBy = PostcopyMemory.of(to);
+    ReportedWrites writes = new ReportedWrites(from);
+    Guest here =
+        new PassiveGuest() {
+          @Override
+          public Flux<byte[]> saveDeviceState() {
+            paused.run();
+            return Flux.empty();
+          }
+        };
+    Guest there =
+        new PassiveGuest() {
+          @Override
+          public Mono<Void> resume() {
+            return Mono.<Void>fromRunnable(
+                    () -> {
+                      started.run();
+                      absentBy.require(0, 3 * 4096, 1);
+                    })
+                .onErrorComplete();
+          }
+        };
+    Mono<End> in =
+        IncomingMigration.of(
+                IncomingSpec.of(to, there, transport.acceptor())
+                    .withPeerTimeout(PATIENCE)
+                    .withPostcopy(absentBy))
+            .run()
+            .materialize()
+            .map(s -> new End(s.get(), s.getThrowable()))
+            .cache();
+    in.subscribe();
+    End out =
+        End.of(
+            MigrationRun.result(
+                OutgoingMigration.of(
+                        OutgoingSpec.of(from, here, transport.connector())
+                            .withTracker(ignored -> writes)
+                            .withPeerTimeout(PATIENCE)
+                            .withPostcopy(OutgoingPostcopySpec.DEFAULT)
+                            .withDowntimeLimit(Duration.ZERO)
+                            .withPolicy(
+                                PostcopyPolicy.after(LimitPolicy::new, 1, Duration.ofHours(1))))
+                    .events()
+                    .doOnNext(
+                        event -> {
+                          if (event instanceof MigrationEvent.RoundCompleted) {
+                            writes.putLong(0, 3 * 4096, 7);
+                          }
+                        })));
+    return new Ends(out, await(in));
+  }
+
+  private record Ends(End out, End in) {}
+
+  @Test
+  void aDestinationWhoseFileHasNoRoomForARequestedPageSaysSo(@TempDir Path folder)
+      throws IOException {
+    Path file = folder.resolve("ram");
+    try (GuestMemory from = GuestMemory.builder().anonymous("ram", 64 << 10).build();
+        GuestMemory to = inFile(file)) {
+      Ends ends = postcopy(from, to, () -> {}, () -> shorten(file));
+      assertThat(ends.in().message()).contains("could not be written", "whether its disk is full");
+      assertThat(ends.out().message()).contains("the peer reports", "whether its disk is full");
+    }
+  }
+
+  @Test
+  void aSourceWhoseFileWasShortenedSaysSoWhenAPageIsRequested(@TempDir Path folder)
+      throws IOException {
+    Path file = folder.resolve("ram");
+    try (GuestMemory from = inFile(file);
+        GuestMemory to = GuestMemory.builder().anonymous("ram", 64 << 10).build()) {
+      Ends ends = postcopy(from, to, () -> shorten(file), () -> {});
+      assertThat(ends.out().message()).contains("could not be read", "somebody has shortened it");
+      assertThat(ends.in().message()).contains("the peer reports", "somebody has shortened it");
     }
   }
 }

@@ -6,7 +6,7 @@ import java.io.ByteArrayOutputStream;
 /** What passed in one direction, and how much of it is still held by somebody. */
 public final class Tape {
 
-  private final ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+  private ByteArrayOutputStream bytes = new ByteArrayOutputStream();
   private int outstanding;
   private int mostOutstanding;
 
@@ -30,6 +30,11 @@ public final class Tape {
   /** All bytes that passed. */
   public synchronized byte[] bytes() {
     return bytes.toByteArray();
+  }
+
+  /** Forgets the bytes that passed. */
+  synchronized void forget() {
+    bytes = new ByteArrayOutputStream();
   }
 
   /** How many buffers passed that were not released. */

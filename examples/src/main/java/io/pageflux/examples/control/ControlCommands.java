@@ -37,6 +37,7 @@ final class ControlCommands {
           "migrate-set-parameters",
           "migrate-pause",
           "migrate-continue",
+          "migrate-start-postcopy",
           "migrate_cancel",
           EVENTS);
 
@@ -220,6 +221,7 @@ final class ControlCommands {
           control.set(before -> ParameterNames.change(before, arguments));
       case "migrate-pause" -> control.pause();
       case "migrate-continue" -> goOn(arguments);
+      case "migrate-start-postcopy" -> control.startPostcopy();
       case "migrate_cancel" -> control.cancel();
       case "qmp_capabilities" -> {}
       case EVENTS -> follow.run();

@@ -44,6 +44,8 @@ import reactor.core.publisher.Mono;
           + " cpu-throttle-increment, max-cpu-throttle; and cpu-throttle-tailslow (on, off).",
       "continue has a migration go on that was paused, or that waits before its switch-over: 'send"
           + " --pause-before-switchover'.",
+      "postcopy lets the guest go on at the destination before all of its memory is there, if both"
+          + " sides can: that is for 'pageflux demo --postcopy --control'.",
       "events prints what happens until the migration ends. Several may control at a time: what they"
           + " set is done one after the other, all of a command or nothing."
     })
@@ -55,6 +57,7 @@ public final class CtlCommand implements Callable<Integer> {
     SET,
     PAUSE,
     CONTINUE,
+    POSTCOPY,
     CANCEL,
     EVENTS
   }
@@ -73,7 +76,7 @@ public final class CtlCommand implements Callable<Integer> {
   @Parameters(
       index = "1",
       paramLabel = "ACTION",
-      description = "query, set, pause, continue, cancel or events.")
+      description = "query, set, pause, continue, postcopy, cancel or events.")
   private Action action = Action.QUERY;
 
   @Parameters(index = "2..*", paramLabel = "NAME=VALUE", description = "What to set.")
@@ -125,6 +128,7 @@ public final class CtlCommand implements Callable<Integer> {
               .flux();
       case PAUSE -> client.execute("migrate-pause").doOnNext(this::printJson).flux();
       case CONTINUE -> client.execute("migrate-continue").doOnNext(this::printJson).flux();
+      case POSTCOPY -> client.execute("migrate-start-postcopy").doOnNext(this::printJson).flux();
       case CANCEL -> client.execute("migrate_cancel").doOnNext(this::printJson).flux();
       case EVENTS ->
           Flux.merge(

@@ -8,7 +8,10 @@ import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
 import reactor.core.publisher.Mono;
 
-/** A line that is cut when a migration has come so far, and the next one, and so on. */
+/**
+ * A line that is cut when a migration has come so far, and the next one, and so on. Each is cut
+ * once: the next cut waits for the next line.
+ */
 final class CutLine implements Connector {
 
   private final Connector connector;
@@ -19,7 +22,8 @@ final class CutLine implements Connector {
   /**
    * Makes one of real lines.
    *
-   * @param percents how much of the memory was read at each cut, ascending
+   * @param percents how much of the memory was read to be sent at each cut, ascending; of that, a
+   *     few MiB have not been sent then
    */
   CutLine(Connector connector, int[] percents) {
     this.connector = connector;
@@ -38,8 +42,11 @@ final class CutLine implements Connector {
     }
     RamStatistics ram = progress.info().ram();
     long read = ram.total() - ram.remaining();
-    Connection line = last.get();
-    if (line != null && read >= ram.total() / 100 * percents[cuts]) {
+    if (read < ram.total() / 100 * percents[cuts]) {
+      return;
+    }
+    Connection line = last.getAndSet(null);
+    if (line != null) {
       cuts++;
       line.dispose();
     }

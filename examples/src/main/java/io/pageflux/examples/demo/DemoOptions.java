@@ -11,11 +11,13 @@ import io.pageflux.examples.cli.ByteSize;
 import io.pageflux.examples.cli.CliException;
 import io.pageflux.examples.cli.CodecChoice;
 import io.pageflux.examples.cli.ConvergenceOptions;
+import io.pageflux.examples.cli.Endpoint;
 import io.pageflux.examples.cli.ExitCode;
 import io.pageflux.examples.cli.LimitAction;
 import io.pageflux.examples.kv.KvGuest;
 import io.pageflux.examples.kv.KvLoad;
 import io.pageflux.memory.RamBlockLayout;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -137,9 +139,15 @@ final class DemoOptions {
       paramLabel = "PERCENT",
       split = ",",
       description =
-          "Cut the connection when so much of the memory has been sent, such as 50%%, or 30%%,90%%;"
-              + " it is made again.")
+          "Cut the connection when so much of the memory has been read to be sent, such as 50%%, or"
+              + " 30%%,90%%; it is made again. One that was given twice cuts the next one, too.")
   private List<String> breaks = List.of();
+
+  @Option(
+      names = "--control",
+      paramLabel = "unix:PATH",
+      description = "Listen there for 'pageflux ctl' while the migration runs.")
+  private @Nullable Endpoint control;
 
   @Mixin private ConvergenceOptions convergence = new ConvergenceOptions();
 
@@ -214,6 +222,11 @@ final class DemoOptions {
     return percent;
   }
 
+  /** {@return where somebody may control the migration; null for nowhere} */
+  @Nullable Path control() {
+    return control instanceof Endpoint.Unix unix ? unix.path() : null;
+  }
+
   CheckpointOptions checkpoints() {
     return checkpoints;
   }
@@ -283,6 +296,9 @@ final class DemoOptions {
     if (breaks().length > 0 && (postcopy || sharedMemory || checkpoints.isGiven())) {
       throw usage("--break-at goes with neither --postcopy, --shared-memory nor --checkpoint");
     }
+    if (control != null && (control() == null || checkpoints.isGiven())) {
+      throw usage("--control is unix:PATH, and goes without --checkpoint");
+    }
     checkpoints.requireSense();
     if (checkpoints.isGiven() && (sharedMemory || convergence.isGiven())) {
       throw usage(
@@ -326,6 +342,9 @@ final class DemoOptions {
     }
     if (!breaks.isEmpty()) {
       arguments.add("--break-at=" + String.join(",", breaks));
+    }
+    if (control != null) {
+      arguments.add("--control=" + control);
     }
     arguments.addAll(checkpoints.arguments());
     if (sharedMemory) {

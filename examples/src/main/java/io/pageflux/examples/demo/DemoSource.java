@@ -11,6 +11,7 @@ import io.pageflux.examples.cli.Endpoint;
 import io.pageflux.examples.cli.ExitCode;
 import io.pageflux.examples.cli.Failures;
 import io.pageflux.examples.cli.Reconnection;
+import io.pageflux.examples.control.ControlServer;
 import io.pageflux.examples.kv.KvGuest;
 import io.pageflux.examples.kv.KvVerification;
 import io.pageflux.examples.report.MigrationJson;
@@ -19,6 +20,7 @@ import io.pageflux.memory.GuestMemory;
 import io.pageflux.migration.CompressionSpec;
 import io.pageflux.migration.MigrationEvent;
 import io.pageflux.migration.MigrationInfo;
+import io.pageflux.migration.OutgoingControl;
 import io.pageflux.migration.OutgoingMigration;
 import io.pageflux.migration.OutgoingPostcopySpec;
 import io.pageflux.migration.OutgoingSpec;
@@ -28,6 +30,7 @@ import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
+import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
 
 /** The demonstration's source: has a guest that runs, and migrates it. */
@@ -69,14 +72,15 @@ public final class DemoSource implements Callable<Integer> {
   }
 
   private int migrate(ChildTalk talk, GuestMemory memory, KvGuest guest) {
+    OutgoingControl control = new OutgoingControl();
     CutLine line = new CutLine(SocketTransport.connector(endpoint.spec()), options.breaks());
     MigrationWatch watch = new MigrationWatch(event -> tell(talk, event));
-    try {
-      MigrationInfo info =
-          watch.follow(
-              OutgoingMigration.of(spec(memory, guest, line))
-                  .events(console.interruption().requests())
-                  .doOnNext(line::cutIfDue));
+    try (ControlServer server = ControlServer.listen(options.control(), control)) {
+      OutgoingMigration migration = OutgoingMigration.of(spec(memory, guest, line));
+      Mono<Void> stop = console.interruption().requests();
+      Flux<MigrationEvent> events =
+          server == null ? migration.events(stop) : server.tell(migration.events(stop, control));
+      MigrationInfo info = watch.follow(events.doOnNext(line::cutIfDue));
       if (line.cuts() < options.breaks().length) {
         throw new CliException(
             "the migration was over before the line was cut for the %d. time"

@@ -35,7 +35,9 @@ import reactor.core.publisher.Mono;
     description = {
       "Waits for one source, receives the image into a file, and exits when the file is equal to the"
           + " source's byte for byte. A file that was made for a migration that then failed is"
-          + " removed; one that existed before is of no use then."
+          + " removed, unless --reconnect or --reuse was given: another 'receive --reuse' has only the"
+          + " rest sent, also by a 'send' that was started anew. One that existed before is no image of"
+          + " anything then."
     })
 public final class ReceiveCommand implements Callable<Integer> {
 
@@ -91,7 +93,8 @@ public final class ReceiveCommand implements Callable<Integer> {
       defaultValue = "0s",
       description =
           "How long a source whose connection was lost is awaited; what has arrived is kept"
-              + " meanwhile, and not sent again (${DEFAULT-VALUE}: not at all).")
+              + " meanwhile, and not sent again (${DEFAULT-VALUE}: not at all). Another 'send' is turned"
+              + " away meanwhile.")
   private Duration reconnect = Duration.ZERO;
 
   @Option(
@@ -145,13 +148,25 @@ public final class ReceiveCommand implements Callable<Integer> {
         view.people().println("the guest is here: it may run here, and nowhere else");
         return ExitCode.OK;
       } finally {
-        if (!existed && !complete) {
+        if (!existed && !complete && !isKept(view.reached())) {
           Files.deleteIfExists(file);
         }
       }
     } finally {
       acceptor.dispose();
     }
+  }
+
+  /** Whether what has arrived is kept if the migration fails. */
+  private boolean isKept(MigrationStatus reached) {
+    return reached != MigrationStatus.SETUP && (reuse || !reconnect.isZero());
+  }
+
+  private String kept(MigrationStatus reached) {
+    return isKept(reached)
+        ? "; what has arrived is kept in %s: 'receive --reuse' has only the rest sent"
+            .formatted(file)
+        : "";
   }
 
   /** An acceptor that gives up when nobody comes. */
@@ -193,7 +208,7 @@ public final class ReceiveCommand implements Callable<Integer> {
       return new CliException(
           reached == MigrationStatus.SETUP
               ? "interrupted while waiting for a source"
-              : "interrupted: " + DOES_NOT_RUN,
+              : "interrupted: " + DOES_NOT_RUN + kept(reached),
           ExitCode.INTERRUPTED);
     }
     String message = Failures.describe(failure);
@@ -203,7 +218,7 @@ public final class ReceiveCommand implements Callable<Integer> {
     boolean begun = reached != MigrationStatus.SETUP;
     return new CliException(
         begun && Failures.unwrap(failure) instanceof MigrationException
-            ? message + " (" + DOES_NOT_RUN + ")"
+            ? message + " (" + DOES_NOT_RUN + ")" + kept(reached)
             : message,
         failure);
   }
