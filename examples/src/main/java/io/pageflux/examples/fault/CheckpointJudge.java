@@ -35,7 +35,8 @@ final class CheckpointJudge {
     } catch (RuntimeException e) {
       find(Kind.OTHER, "the bench failed: " + e);
     }
-    return new RunResult(run, sides.struck(), course, detail, List.copyOf(findings), System.nanoTime() - began);
+    return new RunResult(
+        run, sides.struck(), course, detail, List.copyOf(findings), System.nanoTime() - began);
   }
 
   private void judge(Side.Source first, Side.Destination destination) {

@@ -33,7 +33,8 @@ final class FaultBench implements AutoCloseable {
     RunResult result;
     try (RunFolder folder = RunFolder.make()) {
       result = judge(run, folder);
-      List<String> left = folder.left(run.scenario().endsDestination() || run.scenario().endsSource());
+      List<String> left =
+          folder.left(run.scenario().endsDestination() || run.scenario().endsSource());
       if (!left.isEmpty()) {
         more.add(new Finding(Kind.LEAK, "files are left: " + left));
       }

@@ -24,9 +24,9 @@ import picocli.CommandLine.Option;
           + " or flips a bit, at a random byte or record; somebody cancels; a guest does not do"
           + " what it is told; a process is killed (kill -9), stopped (TERM) or frozen (STOP), has"
           + " no memory or a full disk.",
-      "Of ten runs one is of checkpoints: their source is killed, or their line is cut, ends, stalls,"
-          + " falls silent or flips a bit, and what is in the destination's memory then is compared"
-          + " with what the source has noted of each checkpoint.",
+      "Of ten runs one is of checkpoints: their source is killed, or their line is cut, ends,"
+          + " stalls, falls silent or flips a bit, and what is in the destination's memory then is"
+          + " compared with what the source has noted of each checkpoint.",
       "Then every page is checked, that the guest runs once and where both sides say that it may,"
           + " that nothing is left, and that a second attempt succeeds; or, if the guest was gone"
           + " before its pages, that what it lacks is still at the source. Half of the runs happen"

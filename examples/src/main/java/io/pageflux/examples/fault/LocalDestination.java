@@ -147,7 +147,8 @@ final class LocalDestination implements Side.Destination {
         faulty && run.reordered()
             ? FaultyTransport.reordering(real, 2, run.seed(), GATHERING, Schedulers.parallel())
             : real;
-    Flux<MigrationEvent> events = IncomingMigration.of(spec(new NotingAcceptor(acceptor, made::set), faulty)).events(stopped);
+    Flux<MigrationEvent> events =
+        IncomingMigration.of(spec(new NotingAcceptor(acceptor, made::set), faulty)).events(stopped);
     Duration cancelled =
         faulty && run.scenario() == Scenario.CANCEL_DESTINATION ? run.moment() : null;
     CompletableFuture<Ending> end = new CompletableFuture<>();
