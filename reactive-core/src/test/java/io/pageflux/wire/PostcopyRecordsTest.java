@@ -35,7 +35,9 @@ class PostcopyRecordsTest {
         .add(new WireRecord.PostcopyBegin(32, 4, 5))
         .add(new WireRecord.PageRequest(0, 3, 1))
         .add(new WireRecord.PostcopyEnd(3, 1))
-        .add(new WireRecord.PostcopyComplete(4));
+        .add(new WireRecord.PostcopyComplete(4))
+        .add(new WireRecord.GuestRuns(4, 2, 1))
+        .add(new WireRecord.PostcopyResume(2));
   }
 
   @Test
@@ -75,6 +77,10 @@ class PostcopyRecordsTest {
         "36 | 00000000 00000001 8000000000000000 | the first page",
         "37 | 7fffffffffffffff 0000000000000001 | the number of pages",
         "38 | 8000000000000000 | absent pages that have come",
+        "39 | 0000000000000004 0000000000000005 0000000000000000 | of 4 absent pages 5 are missing",
+        "39 | 0000000000000004 0000000000000004 0000000000000005 | and 5 were written",
+        "39 | 8000000000000000 0000000000000000 0000000000000000 | the number of absent pages",
+        "40 | 8000000000000000 | the number of missing pages",
       })
   void whatCannotBeIsRefused(int type, String body, String why) {
     WireReader reader = new WireReader();
