@@ -313,4 +313,29 @@ class DemoEndToEndTest {
     // All of the memory was sent once, and little of it twice.
     assertThat(json.path("ram").path("normal").asLong()).isLessThan(2 * (64 << 20) / 4096);
   }
+
+  @Test
+  void alsoWhileTheStoreRunsBeforeItsMemoryIsThere(@TempDir Path folder) throws Exception {
+    Path report = folder.resolve("report.json");
+    Cli.Result result =
+        Cli.run(
+            "demo",
+            "--size=64m",
+            "--codec=none",
+            "--link-rate=20m",
+            "--dirty-rate=8m",
+            "--run-after=300ms",
+            "--postcopy",
+            "--postcopy-after=0",
+            "--break-at=10%,50%,80%",
+            "--json=" + report);
+
+    assertThat(result.exitCode()).as("%s", result).isZero();
+    assertThat(result.stdout())
+        .contains("the connection is to be made again", "post-copy goes on, with")
+        .contains("every one is sound, recent and in its place");
+    JsonNode json = new ObjectMapper().readTree(Files.readString(report));
+    assertThat(json.path("status").asText()).isEqualTo("completed");
+    assertThat(json.path("ram").path("transferred").asLong()).isLessThan((64 << 20) * 115L / 100);
+  }
 }

@@ -1,5 +1,6 @@
 package io.pageflux.migration;
 
+import reactor.core.Scannable;
 import reactor.core.publisher.Mono;
 import reactor.core.publisher.Sinks;
 
@@ -21,6 +22,11 @@ final class Answer<V> {
 
   Mono<V> asMono() {
     return given.asMono();
+  }
+
+  /** {@return whether it was given} */
+  boolean isGiven() {
+    return given.scanOrDefault(Scannable.Attr.TERMINATED, false);
   }
 
   /** {@return whether it was asked for} */

@@ -30,6 +30,13 @@ final class DirtyLedger {
     return dirty;
   }
 
+  /** {@return a set of its own of the pages that are dirty and not being sent} */
+  MemoryPages copyOfDirty() {
+    MemoryPages copy = new MemoryPages(dirty.layout());
+    copy.addAll(dirty);
+    return copy;
+  }
+
   /** Begins a round with all pages that are dirty now. {@return these; they do not change} */
   MemoryPages beginRound() {
     if (!inFlight.isEmpty()) {

@@ -7,29 +7,22 @@ import io.pageflux.memory.GuestMemory;
 import io.pageflux.memory.MemoryPages;
 import io.pageflux.memory.PageSet;
 import io.pageflux.memory.RamBlock;
-import io.pageflux.page.BatchGeometry;
 import io.pageflux.page.PageBatch;
-import io.pageflux.page.PageKind;
 import io.pageflux.postcopy.AbsentPages;
 import io.pageflux.postcopy.HostPages;
 import io.pageflux.postcopy.PostcopyMemory;
-import io.pageflux.transport.Acceptor;
 import io.pageflux.wire.WireRecord;
-import java.time.Duration;
-import java.util.UUID;
-import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
-import reactor.core.publisher.Mono;
-import reactor.core.scheduler.Scheduler;
+import reactor.core.publisher.Flux;
 
 /**
- * The destination's part in post-copy.
- *
- * <p>What the migration's own connection brings comes serially; pages on the lane come on another
- * thread at the same time.
+ * The destination's part in post-copy that outlives a connection: what has come in rounds, and what
+ * is absent since the switch. What one connection brings of the latter is {@link PostcopyArrivals}'
+ * business.
  *
  * <p><b>Memory bound:</b> one bit of heap per page for what was received, from the start; see
- * {@link AbsentPages} for what there is after the switch.
+ * {@link AbsentPages} for what there is after the switch, and one bit per page more while a source
+ * that has come back is told what is missing.
  */
 final class IncomingPostcopy {
 
@@ -37,31 +30,18 @@ final class IncomingPostcopy {
   private final GuestMemory memory;
   private final int hostPageBytes;
   private final MemoryPages received;
-  private final Consumer<Throwable> onFailure;
-  private final Runnable onComplete;
 
-  private volatile @Nullable IncomingLane lane;
   private @Nullable AbsentPages discarded; // As long as it is being told what is absent.
   private volatile @Nullable AbsentPages absent;
   private int discardedBlock;
   private long discardedEnd;
   private long absentPages;
 
-  // Guarded by this object's monitor.
-  private WireRecord.@Nullable PostcopyEnd end;
-  private boolean complete;
-
-  /**
-   * @param onFailure learns of what goes wrong with the lane
-   * @param onComplete called once, when every page is here and was told to be
-   */
-  IncomingPostcopy(PostcopyMemory guestMemory, Consumer<Throwable> onFailure, Runnable onComplete) {
+  IncomingPostcopy(PostcopyMemory guestMemory) {
     this.guestMemory = guestMemory;
     this.memory = guestMemory.memory();
     this.hostPageBytes = Linux.pageSizeBytes();
     this.received = new MemoryPages(memory.layout());
-    this.onFailure = onFailure;
-    this.onComplete = onComplete;
   }
 
   /** {@return what the source has to know} */
@@ -77,23 +57,8 @@ final class IncomingPostcopy {
     }
   }
 
-  /** The source is about to open the lane. */
-  void listen(
-      Acceptor acceptor,
-      UUID session,
-      BatchGeometry geometry,
-      Duration peerTimeout,
-      Scheduler timer) {
-    IncomingLane made =
-        new IncomingLane(
-            memory.layout(), geometry, session, peerTimeout, timer, this::demanded, onFailure);
-    lane = made;
-    made.accept(acceptor);
-  }
-
   /** The source says what is absent. */
   void discard(WireRecord.Discard discard) {
-    requireLane("says what is absent");
     AbsentPages pages = discarding();
     if (discard.block() >= memory.blocks().size()) {
       throw protocol(
@@ -137,13 +102,6 @@ final class IncomingPostcopy {
     return pages;
   }
 
-  private void requireLane(String what) {
-    IncomingLane made = lane;
-    if (made == null || !made.isFound()) {
-      throw protocol(what + " before the connection for requested pages is there");
-    }
-  }
-
   private static MigrationException protocol(String what) {
     return MigrationException.of(Kind.PROTOCOL, "the source " + what);
   }
@@ -151,11 +109,11 @@ final class IncomingPostcopy {
   /**
    * All is said that is needed to start the guest. From here on it may ask for pages.
    *
+   * @return what comes is to be given to
    * @throws MigrationException if the numbers differ, or the source has neither sent a page nor
    *     said that it is absent
    */
-  void begin(WireRecord.PostcopyBegin begin) {
-    requireLane("begins post-copy");
+  AbsentPages begin(WireRecord.PostcopyBegin begin) {
     AbsentPages pages = discarding();
     if (begin.absentPages() != absentPages) {
       throw MigrationException.of(
@@ -164,13 +122,10 @@ final class IncomingPostcopy {
               .formatted(begin.absentPages(), absentPages));
     }
     requireAllAccountedFor(pages);
-    received.clear();
-    IncomingLane made = lane;
-    if (made != null) {
-      pages.connect(made::request);
-    }
+    discarded = null;
     absent = pages;
     guestMemory.begin(pages);
+    return pages;
   }
 
   private void requireAllAccountedFor(AbsentPages pages) {
@@ -188,77 +143,20 @@ final class IncomingPostcopy {
     }
   }
 
-  private AbsentPages pages() {
+  /**
+   * Forgets that pages were absent: the guest was not started, and the source has it go on. All of
+   * them it sends again.
+   */
+  void forget() {
     AbsentPages pages = absent;
-    if (pages == null) {
-      throw protocol("sends requested pages, but this is no post-copy yet");
+    if (pages != null) {
+      guestMemory.ended(pages);
     }
-    return pages;
-  }
-
-  /** Pages have come in the background. */
-  void pushed(PageBatch batch) {
-    arrived(batch, false);
-  }
-
-  private void demanded(PageBatch batch) {
-    arrived(batch, true);
-    completeIfAllHaveCome();
-  }
-
-  private void arrived(PageBatch batch, boolean onDemand) {
-    AbsentPages pages = pages();
-    if (batch.count(PageKind.DELTA) + batch.count(PageKind.PLACED) > 0) {
-      throw protocol("sends pages in post-copy that are neither zero nor whole: " + batch);
-    }
-    if (pages.pushedPages() + pages.demandedPages() + batch.size() > absentPages) {
-      throw protocol("sends more than the %d pages that were absent".formatted(absentPages));
-    }
-    pages.arrived(batch, onDemand);
-  }
-
-  /** The source says that it has sent everything. Some of it may be on its way on the lane. */
-  void end(WireRecord.PostcopyEnd said) {
-    AbsentPages pages = pages();
-    if (said.pushed() != pages.pushedPages()
-        || said.requested() > pages.requestedPages()
-        || said.requested() < pages.demandedPages()) {
-      throw MigrationException.of(
-          Kind.INTEGRITY,
-          "the source claims to have pushed %d pages and sent %d on request, but %d and %d have come"
-              .formatted(
-                  said.pushed(), said.requested(), pages.pushedPages(), pages.demandedPages()));
-    }
-    synchronized (this) {
-      end = said;
-    }
-    completeIfAllHaveCome();
-  }
-
-  private void completeIfAllHaveCome() {
-    AbsentPages pages = pages();
-    synchronized (this) {
-      WireRecord.PostcopyEnd said = end;
-      if (said == null || complete || pages.demandedPages() < said.requested()) {
-        return;
-      }
-      if (pages.demandedPages() > said.requested()
-          || pages.missing() > 0
-          || said.pushed() + said.requested() != absentPages) {
-        throw MigrationException.of(
-            Kind.INTEGRITY,
-            "the source claims to have sent everything, %d pages, but %d of %d are missing, from %s on"
-                .formatted(
-                    said.pushed() + said.requested(),
-                    pages.missing(),
-                    absentPages,
-                    pages.firstMissing()));
-      }
-      complete = true;
-    }
-    pages.end(null);
-    guestMemory.ended(pages);
-    onComplete.run();
+    absent = null;
+    discarded = null;
+    discardedBlock = 0;
+    discardedEnd = 0;
+    absentPages = 0;
   }
 
   /** {@return what has been going on; null before the switch} */
@@ -271,47 +169,55 @@ final class IncomingPostcopy {
     return absentPages;
   }
 
-  /** {@return bytes of records that have come on the lane} */
-  long laneBytes() {
-    IncomingLane made = lane;
-    return made == null ? 0 : made.bytesRead();
+  /**
+   * {@return what a source is told that comes back after the switch: that the guest runs here, and
+   * what it lacks}
+   *
+   * @param missing what it lacks, looked at before this
+   */
+  Flux<WireRecord> told(MemoryPages missing) {
+    AbsentPages pages = absent;
+    long owned = pages == null ? 0 : pages.ownedPages();
+    return Flux.concat(
+        Flux.just(new WireRecord.GuestRuns(absentPages, missing.cardinality(), owned)),
+        Discards.of(missing),
+        Flux.just(advise(), new WireRecord.Ready()));
   }
 
-  /** {@return what the source is told at the end} */
-  WireRecord.PostcopyComplete completion() {
+  /** Every page is here. {@return what the source is told} */
+  WireRecord.PostcopyComplete completed() {
+    AbsentPages pages = absent;
+    if (pages != null) {
+      pages.end(null);
+      guestMemory.ended(pages);
+    }
     return new WireRecord.PostcopyComplete(absentPages);
   }
 
-  /** The source is lost. Who waits for pages learns of it at once, or goes on waiting. */
-  void lost(MigrationException reason) {
+  /**
+   * The source is lost.
+   *
+   * @param awaited whether it may come back: then who waits for pages goes on waiting. Else he
+   *     learns of it at once, or goes on waiting
+   */
+  void lost(MigrationException reason, boolean awaited) {
     AbsentPages pages = absent;
-    if (pages != null) {
+    if (pages == null) {
+      return;
+    }
+    if (awaited) {
+      pages.pause(reason);
+    } else {
       pages.disconnect(reason);
     }
   }
 
-  /**
-   * Closes the lane. Who waits for pages learns of a failure, or goes on waiting.
-   *
-   * @param failure why; null if all is well
-   * @param guestRuns whether the guest was started here, so that its memory is still of use
-   */
-  Mono<Void> close(@Nullable MigrationException failure, boolean guestRuns) {
-    return Mono.defer(
-        () -> {
-          AbsentPages pages = absent;
-          boolean all;
-          synchronized (this) {
-            all = complete;
-          }
-          if (pages != null && failure != null && !all) {
-            pages.disconnect(failure);
-            if (!guestRuns) {
-              pages.end(failure);
-            }
-          }
-          IncomingLane made = lane;
-          return made == null ? Mono.empty() : made.close(failure);
-        });
+  /** The guest was not started: nobody will run it with this memory as it is. */
+  void abandon(MigrationException reason) {
+    AbsentPages pages = absent;
+    if (pages != null) {
+      pages.disconnect(reason);
+      pages.end(reason);
+    }
   }
 }

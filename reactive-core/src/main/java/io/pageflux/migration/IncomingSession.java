@@ -9,6 +9,7 @@ import io.pageflux.channel.WireChannel;
 import io.pageflux.codec.DeltaDecoder;
 import io.pageflux.codec.PageLoader;
 import io.pageflux.memory.GuestMemory;
+import io.pageflux.memory.MemoryPages;
 import io.pageflux.memory.RamBlock;
 import io.pageflux.page.BatchGeometry;
 import io.pageflux.page.PageBatch;
@@ -71,7 +72,11 @@ final class IncomingSession {
     AWAITING_COMMIT,
     RUNNING,
     LISTENING,
-    POSTCOPY
+    POSTCOPY,
+    /** The source has come back after the switch, and is told what is missing. */
+    MISSING_TOLD,
+    /** It connects the lane again. */
+    RECOVERING
   }
 
   private final IncomingSpec spec;
@@ -99,6 +104,18 @@ final class IncomingSession {
 
   /** Whether the guest is, or was, started before all of its pages are here. */
   private volatile boolean switched;
+
+  /** Whether the source may come back once the guest was started so. */
+  private volatile boolean recoverable;
+
+  /** Whether the guest runs here, and may lack pages. Said to the source before, in any case. */
+  private volatile boolean runsEarly;
+
+  /** Whether the guest is started; another one when that was ruled out, and a source is awaited. */
+  private TakeOver takeOver = new TakeOver();
+
+  /** Bytes that came by connections that have ended. */
+  private volatile long bytesBefore;
 
   /** What outlives a connection; null unless that was agreed on. */
   private volatile @Nullable IncomingState state;
@@ -201,25 +218,29 @@ final class IncomingSession {
 
   /** Has the source awaited once more, if the failure is only that its connection was lost. */
   private Mono<Boolean> resumed(MigrationException lost) {
-    boolean ofTheLine = OutgoingSession.isOfTheLine(lost);
-    // Only if the start is ruled out: what the old connection has said starts nothing any more.
-    if (spec.resume() == null
-        || state == null
-        || switched
-        || offer != null
-        || gaveUp
-        || !startRuledOut
-        || !(ofTheLine || isAStrangers(lost))) {
+    // Only if the start is ruled out: what the old connection has said starts nothing any more. Or
+    // if the guest has been started: then nothing that is said starts it again.
+    if (!isMendable(lost) || !(startRuledOut || runsEarly)) {
       return Mono.error(lost);
     }
     if (came) {
-      if (ofTheLine) {
+      if (OutgoingSession.isOfTheLine(lost)) {
         lostNanos = now();
       }
-      status(MigrationStatus.RECONNECTING);
+      status(runsEarly ? MigrationStatus.POSTCOPY_PAUSED : MigrationStatus.RECONNECTING);
     }
     lastLost = lost;
     return slabsReleased().then(Mono.fromRunnable(this::beginAnew)).thenReturn(true);
+  }
+
+  /** Whether another connection may mend it. */
+  private boolean isMendable(MigrationException lost) {
+    return spec.resume() != null
+        && state != null
+        && offer == null
+        && !gaveUp
+        && (!switched || recoverable)
+        && (OutgoingSession.isOfTheLine(lost) || isAStrangers(lost));
   }
 
   /**
@@ -248,11 +269,21 @@ final class IncomingSession {
                 MigrationText.of(Objects.requireNonNull(lastLost))));
   }
 
-  /** Nothing is left of a conversation but the pages. */
+  /** Nothing is left of a conversation but the pages, and the guest if it runs. */
   private void beginAnew() {
     phase = Phase.HELLO;
     onTrial = true;
     came = false;
+    if (!runsEarly) {
+      takeOver = new TakeOver();
+      switched = false;
+      broken = null;
+      statistics.notSwitched();
+      IncomingPostcopy possible = postcopy;
+      if (possible != null) {
+        possible.forget();
+      }
+    }
     startRuledOut = false;
     round = null;
     deviceState.clear();
@@ -289,7 +320,7 @@ final class IncomingSession {
     MigrationException reason = MigrationException.ofAny(e);
     boolean cancelled = reason.kind() == Kind.CANCELLED && !reason.isFromPeer();
     MigrationStatus status =
-        phase == Phase.POSTCOPY
+        runsEarly
             ? MigrationStatus.POSTCOPY_PAUSED
             : cancelled ? MigrationStatus.CANCELLED : MigrationStatus.FAILED;
     statistics.ended(status, MigrationText.of(reason), now());
@@ -301,13 +332,15 @@ final class IncomingSession {
     MigrationException reason = MigrationException.ofAny(e);
     IncomingPostcopy used = postcopy;
     AbsentPages state = used == null ? null : used.state();
-    return phase != Phase.POSTCOPY || state == null
-        ? reason
-        : MigrationException.of(
-            reason.kind(),
-            "%s; the guest runs here and lacks %d pages, which only the source has: keep both"
-                .formatted(MigrationText.of(reason), state.missing()),
-            reason);
+    if (!runsEarly || used == null || state == null) {
+      return reason;
+    }
+    used.lost(reason, false);
+    return MigrationException.of(
+        reason.kind(),
+        "%s; the guest runs here and lacks %d pages, which only the source has: keep both"
+            .formatted(MigrationText.of(reason), state.missing()),
+        reason);
   }
 
   private void status(MigrationStatus status) {
@@ -319,15 +352,25 @@ final class IncomingSession {
   private final class Conversation {
 
     private final Sinks.One<MigrationInfo> outcome = Sinks.one();
-    private final TakeOver takeOver = new TakeOver();
+    private final TakeOver takeOver = IncomingSession.this.takeOver;
+
+    /** Whether the guest runs already, and the source is to send what it lacks. */
+    private final boolean recovers = runsEarly;
 
     /** Held while a record is taken, so that who closes this knows that none is any more. */
     private final Object turn = new Object();
 
     private boolean closed;
 
-    /** Completes when the source wants to know what is here. */
-    private final Sinks.Empty<Void> hashing = Sinks.empty();
+    /** Whether what goes wrong is nothing but the end of what has ended. */
+    private volatile boolean over;
+
+    /** What the source is told before READY, if that is more than a few records. */
+    private final Sinks.One<Flux<WireRecord>> story = Sinks.one();
+
+    // Null unless post-copy was agreed on.
+    private volatile @Nullable PostcopyArrivals arrivals;
+    private volatile long missingTold;
 
     private final WireChannel channel;
     private final Scheduler threads;
@@ -369,16 +412,13 @@ final class IncomingSession {
           });
     }
 
-    /** Nothing but control records goes this way, unless there is an older copy to tell of. */
+    /** Nothing but control records goes this way, unless there is more to tell of. */
     private Flux<WireRecord> script() {
       return Flux.concat(
-          hashing
+          story
               .asMono()
               .publishOn(Schedulers.boundedElastic())
-              .thenMany(
-                  Flux.defer(() -> OlderCopy.hashes(memory, session))
-                      .concatWithValues(new WireRecord.Ready())
-                      .subscribeOn(Schedulers.boundedElastic())),
+              .flatMapMany(told -> told.subscribeOn(Schedulers.boundedElastic())),
           Flux.never());
     }
 
@@ -387,16 +427,20 @@ final class IncomingSession {
     }
 
     private void end(Throwable e) {
+      if (over) {
+        return;
+      }
       MigrationException reason = MigrationException.ofAny(e);
       boolean tooLate = reason.kind() == Kind.CANCELLED && !reason.isFromPeer();
       IncomingPostcopy used = postcopy;
       if (!tooLate && switched && !complete && used != null) {
-        used.lost(reason); // Also while the guest is being started, which may be what waits.
+        // Also while the guest is being started, which may be what waits.
+        used.lost(reason, isMendable(reason));
       }
       if (!tooLate) {
-        broken = reason; // In this order with the phase: who starts the guest looks the other way.
+        broken = reason; // In this order: who starts the guest looks the other way.
       }
-      if (takeOver.stop() || (phase == Phase.POSTCOPY && !complete && !tooLate)) {
+      if (takeOver.stop() || (runsEarly && !complete && !tooLate)) {
         outcome.tryEmitError(reason);
       } else if (takeOver.isStarting() && impatient.compareAndSet(false, true)) {
         // It is too late: what matters is whether the guest starts, and that will be heard. But
@@ -430,12 +474,16 @@ final class IncomingSession {
 
     /** Bytes that have come, by the stream or another way. */
     private long position() {
-      IncomingPostcopy used = postcopy;
+      PostcopyArrivals used = arrivals;
       return channel.bytesRead() + statistics.placedBytes() + (used == null ? 0 : used.laneBytes());
     }
 
+    private long totalBytes() {
+      return bytesBefore + position();
+    }
+
     private MigrationInfo info() {
-      statistics.received(position());
+      statistics.received(totalBytes());
       IncomingPostcopy used = postcopy;
       AbsentPages state = used == null ? null : used.state();
       if (used != null && state != null) {
@@ -502,6 +550,7 @@ final class IncomingSession {
         case WireRecord.Discard discard -> {
           require(Phase.LISTENING, discard);
           statistics.switching(now());
+          arrivalsFor(discard).requireLane("says what is absent");
           postcopyFor(discard).discard(discard);
         }
         case WireRecord.PostcopyBegin begin -> {
@@ -509,8 +558,9 @@ final class IncomingSession {
         }
         case WireRecord.PostcopyEnd end -> {
           require(Phase.POSTCOPY, end);
-          postcopyFor(end).end(end);
+          arrivalsFor(end).end(end);
         }
+        case WireRecord.PostcopyResume resume -> resumePostcopy(resume);
         case WireRecord.Failure failure ->
             throw MigrationException.reportedByPeer(failure.kind(), failure.message());
         case WireRecord.KeepAlive k -> {}
@@ -542,9 +592,11 @@ final class IncomingSession {
               WireLimits.VERSION,
               Feature.migration()
                   | (possible == null ? 0 : Feature.SHARED_MEMORY.mask())
-                  // What came by a former connection is not known well enough for that.
-                  | (spec.postcopy() == null || state != null ? 0 : Feature.POSTCOPY.mask())
+                  | (spec.postcopy() == null ? 0 : Feature.POSTCOPY.mask())
                   | (spec.resume() == null ? 0 : Feature.RESUME.mask())
+                  | (spec.postcopy() == null || spec.resume() == null
+                      ? 0
+                      : Feature.POSTCOPY_RESUME.mask())
                   | (reuses(possible) ? Feature.REUSE.mask() : 0),
               0,
               theirs.session(),
@@ -589,7 +641,8 @@ final class IncomingSession {
     /** Once a connection was lost, only its source may take up what it has begun. */
     private void requireAwaited(WireRecord.Hello theirs) {
       IncomingState kept = state;
-      if (kept != null && !(Feature.RESUME.in(features) && kept.session.equals(theirs.session()))) {
+      Feature needed = recovers ? Feature.POSTCOPY_RESUME : Feature.RESUME;
+      if (kept != null && !(needed.in(features) && kept.session.equals(theirs.session()))) {
         throw MigrationException.of(
             Kind.PROTOCOL,
             // Not whose: who knows the session is taken for its source.
@@ -618,24 +671,78 @@ final class IncomingSession {
       SlabPool slabs = new SlabPool(2 * spec.workers() + 2, geometry);
       pool = slabs;
       channel.expectPages(memory.layout(), slabs, features);
-      phase = Phase.BETWEEN_ROUNDS;
       came = true;
+      IncomingPostcopy used = possiblePostcopy();
+      if (recovers && used != null) {
+        recover(used);
+        return;
+      }
+      phase = Phase.BETWEEN_ROUNDS;
       status(MigrationStatus.ACTIVE);
       lend();
-      PostcopyMemory absentBy = spec.postcopy();
-      if (absentBy != null && Feature.POSTCOPY.in(features)) {
-        IncomingPostcopy possible = new IncomingPostcopy(absentBy, this::end, this::allHasCome);
-        postcopy = possible;
-        channel.say(possible.advise());
+      if (used != null) {
+        channel.say(used.advise());
       }
       if (Feature.RESUME.in(features)) {
         channel.say(resumePoint());
       }
       if (Feature.REUSE.in(features)) {
-        hashing.tryEmitEmpty();
+        tell(
+            Flux.defer(() -> OlderCopy.hashes(memory, session))
+                .concatWithValues(new WireRecord.Ready()));
       } else {
         channel.say(new WireRecord.Ready());
       }
+    }
+
+    private void tell(Flux<WireRecord> told) {
+      story.tryEmitValue(told);
+    }
+
+    /** {@return the part in post-copy that has been there, or a new one; null without post-copy} */
+    private @Nullable IncomingPostcopy possiblePostcopy() {
+      PostcopyMemory absentBy = spec.postcopy();
+      if (absentBy == null || !Feature.POSTCOPY.in(features)) {
+        return null;
+      }
+      arrivals = new PostcopyArrivals(memory, this::end, this::allHasCome);
+      IncomingPostcopy kept = postcopy;
+      if (kept == null) {
+        kept = new IncomingPostcopy(absentBy);
+        postcopy = kept;
+      }
+      return kept;
+    }
+
+    /** The source of the guest that runs here has come back: it hears what is missing. */
+    private void recover(IncomingPostcopy used) {
+      phase = Phase.MISSING_TOLD;
+      status(MigrationStatus.POSTCOPY_RECOVER);
+      tell(
+          Flux.defer(
+              () -> {
+                MemoryPages missing = absentPages(used).missingPages();
+                missingTold = missing.cardinality();
+                return used.told(missing);
+              }));
+    }
+
+    private AbsentPages absentPages(IncomingPostcopy used) {
+      return Objects.requireNonNull(used.state(), "no page is absent");
+    }
+
+    private void resumePostcopy(WireRecord.PostcopyResume resume) {
+      require(Phase.RECOVERING, resume);
+      if (resume.missingPages() != missingTold) {
+        throw MigrationException.of(
+            Kind.PROTOCOL,
+            "%s means to send %d pages, but was told that %d are missing"
+                .formatted(channel.peer(), resume.missingPages(), missingTold));
+      }
+      onTrial = false;
+      phase = Phase.POSTCOPY;
+      arrivalsFor(resume).begin(absentPages(postcopyFor(resume)), missingTold);
+      status(MigrationStatus.POSTCOPY_ACTIVE);
     }
 
     private WireRecord.ResumePoint resumePoint() {
@@ -661,10 +768,18 @@ final class IncomingSession {
       return used;
     }
 
+    private PostcopyArrivals arrivalsFor(WireRecord record) {
+      PostcopyArrivals used = arrivals;
+      if (used == null) {
+        throw outOfTurn(record);
+      }
+      return used;
+    }
+
     private void listen(WireRecord.PostcopyListen listen) {
-      require(Phase.BETWEEN_ROUNDS, listen);
-      postcopyFor(listen).listen(spec.acceptor(), session, geometry, spec.peerTimeout(), timer);
-      phase = Phase.LISTENING;
+      require(recovers ? Phase.MISSING_TOLD : Phase.BETWEEN_ROUNDS, listen);
+      arrivalsFor(listen).listen(spec.acceptor(), session, geometry, spec.peerTimeout(), timer);
+      phase = recovers ? Phase.RECOVERING : Phase.LISTENING;
     }
 
     private Mono<Void> beginPostcopy(WireRecord.PostcopyBegin begin) {
@@ -672,9 +787,13 @@ final class IncomingSession {
       statistics.switching(now());
       status(MigrationStatus.DEVICE);
       requireCounts(begin.pages(), begin.deviceStateBytes());
-      postcopyFor(begin).begin(begin);
+      PostcopyArrivals coming = arrivalsFor(begin);
+      coming.requireLane("begins post-copy");
+      IncomingPostcopy used = postcopyFor(begin);
+      recoverable = Feature.POSTCOPY_RESUME.in(features);
+      coming.begin(used.begin(begin), used.absentPages());
       switched = true;
-      statistics.switched(position());
+      statistics.switched(totalBytes());
       return takeDeviceState();
     }
 
@@ -686,9 +805,10 @@ final class IncomingSession {
       }
       long now = now();
       complete = true;
+      WireRecord completion = used.completed();
       statistics.ended(MigrationStatus.COMPLETED, null, now);
       events.emit(new MigrationEvent.StatusChanged(MigrationStatus.COMPLETED));
-      channel.sayLast(used.completion());
+      channel.sayLast(completion);
       outcome.tryEmitValue(info());
     }
 
@@ -788,7 +908,7 @@ final class IncomingSession {
     /** Takes pages that come in the background of post-copy. */
     private void push(PageBatch batch) {
       try {
-        postcopyFor(new WireRecord.Pages(batch)).pushed(batch);
+        arrivalsFor(new WireRecord.Pages(batch)).pushed(batch);
         statistics.batch(batch);
         appliedPages += batch.size();
         unacknowledgedBytes += (long) batch.size() * batch.pageSizeBytes();
@@ -914,10 +1034,12 @@ final class IncomingSession {
         memory.blocks().forEach(RamBlock::takeBack);
       }
       if (switched) {
-        statistics.startedEarly(position());
+        statistics.startedEarly(totalBytes());
         status(MigrationStatus.POSTCOPY_ACTIVE);
         phase = Phase.POSTCOPY;
         channel.say(new WireRecord.Running());
+        // Not before: a failure that the source hears without it has the guest go on there.
+        runsEarly = true;
         MigrationException before = broken;
         if (before != null) {
           outcome.tryEmitError(before); // The source was lost while the guest was being started.
@@ -925,7 +1047,7 @@ final class IncomingSession {
         return;
       }
       phase = Phase.RUNNING;
-      statistics.received(position());
+      statistics.received(totalBytes());
       statistics.ended(MigrationStatus.COMPLETED, null, now);
       events.emit(new MigrationEvent.StatusChanged(MigrationStatus.COMPLETED));
       channel.sayLast(new WireRecord.Running());
@@ -939,23 +1061,32 @@ final class IncomingSession {
     }
 
     Mono<Void> finish() {
+      over = true;
       watches.dispose();
-      IncomingPostcopy used = postcopy;
-      return Mono.when(channel.finish(true), used == null ? Mono.empty() : used.close(null, true));
+      PostcopyArrivals used = arrivals;
+      return Mono.when(channel.finish(true), used == null ? Mono.empty() : used.close(null));
     }
 
     Mono<Void> fail(Throwable e) {
       MigrationException reason = MigrationException.ofAny(e);
+      over = true;
       watches.dispose();
-      statistics.received(position());
+      statistics.received(totalBytes());
       boolean ruledOut = takeOver.stop();
       startRuledOut = ruledOut;
       IncomingPostcopy used = postcopy;
+      if (used != null && ruledOut) {
+        used.abandon(reason);
+      } else if (used != null && !complete) {
+        used.lost(reason, isMendable(reason));
+      }
+      PostcopyArrivals coming = arrivals;
       return Mono.whenDelayError(
-          // Elsewhere: who fails here may hold what whoever has its turn waits for.
-          Mono.<Void>fromRunnable(this::close).subscribeOn(Schedulers.boundedElastic()),
-          channel.hangUp(reason, (ruledOut || switched) && !reason.isFromPeer()),
-          used == null ? Mono.empty() : used.close(reason, !ruledOut));
+              // Elsewhere: who fails here may hold what whoever has its turn waits for.
+              Mono.<Void>fromRunnable(this::close).subscribeOn(Schedulers.boundedElastic()),
+              channel.hangUp(reason, (ruledOut || switched) && !reason.isFromPeer()),
+              coming == null ? Mono.empty() : coming.close(reason))
+          .doFinally(signal -> bytesBefore = totalBytes());
     }
   }
 }

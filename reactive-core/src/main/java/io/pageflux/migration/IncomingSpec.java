@@ -259,7 +259,10 @@ public record IncomingSpec(
    * <p>What has arrived is kept meanwhile. Awaited is the source of the same migration, from the
    * moment at which the connection was lost; whoever else connects is turned away, one after the
    * other, each after 5 seconds at the most, whatever is said. The guest is not started by what was
-   * said on the old connection any more. Not in post-copy, and not with memory that was lent.
+   * said on the old connection any more. In post-copy, once it was started, it runs on, and who
+   * needs a page that is missing waits, for as long as one access may take, even if he would be
+   * {@linkplain io.pageflux.postcopy.SourceLost told} of a source that is lost. Not with memory
+   * that was lent.
    *
    * @param atMost how long; null to fail as soon as the connection is lost
    */

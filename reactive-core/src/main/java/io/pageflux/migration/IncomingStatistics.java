@@ -126,6 +126,12 @@ final class IncomingStatistics {
     }
   }
 
+  /** The switch to post-copy did not come about; there may be another one. */
+  synchronized void notSwitched() {
+    switchNanos = -1;
+    postcopy = null;
+  }
+
   /** It was said what is absent. */
   synchronized void switched(long bytes) {
     switchBytes = bytes;

@@ -24,6 +24,8 @@ public enum MigrationStatus {
    * what needs such a page waits or fails. The source's memory must be kept.
    */
   POSTCOPY_PAUSED("postcopy-paused"),
+  /** The two sides have found one another again, and agree on which pages are missing. */
+  POSTCOPY_RECOVER("postcopy-recover"),
   /** The guest runs at the destination, which has all of its memory. */
   COMPLETED("completed"),
   /** It went wrong. */

@@ -144,6 +144,14 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
             : "the destination has nothing of what it had any more");
   }
 
+  /** Post-copy goes on that was interrupted. */
+  void recovered(long missingPages) {
+    tell(
+        ConvergenceStep.Kind.RESUMED,
+        "post-copy goes on, with %,d pages that the destination lacks".formatted(missingPages),
+        "the destination has the rest");
+  }
+
   void roundBegan(OutgoingRound round) {
     heard(statistics.kinds().total(), bytesWritten.getAsLong());
     meter.roundBegan(round.dirtyPages, counters(), round.beganNanos);

@@ -9,8 +9,10 @@ import io.pageflux.convergence.ConvergenceControl;
 import io.pageflux.convergence.ConvergenceMeter;
 import io.pageflux.convergence.SwitchOverCost.Part;
 import io.pageflux.memory.MemoryPages;
+import io.pageflux.memory.RamBlock;
 import io.pageflux.migration.OutgoingStatistics.Kinds;
 import io.pageflux.operator.BandwidthLimit;
+import io.pageflux.postcopy.OwedPages;
 import io.pageflux.transport.Connection;
 import io.pageflux.transport.TransportBuffer;
 import io.pageflux.wire.Feature;
@@ -61,7 +63,15 @@ final class OutgoingConversation {
   private final Answer<WireRecord> prepared = new Answer<>();
   private volatile @Nullable OutgoingRound round;
 
-  private final HandOver handOver = new HandOver();
+  private final HandOver handOver;
+
+  /** Whether the guest was given up, and this is to go on with a post-copy. */
+  private final boolean recovers;
+
+  // What the destination says that it lacks; null if it has not said that the guest runs there.
+  private volatile @Nullable MemoryPages missing;
+  private volatile WireRecord.@Nullable GuestRuns guestRuns;
+
   private volatile long features;
   private ConvergenceControl.@Nullable Outcome decision;
   private volatile long sentPages;
@@ -89,6 +99,7 @@ final class OutgoingConversation {
   private volatile long askedNanos;
 
   private final long bytesBefore;
+  private final long requestsBefore;
   private final long pagesBefore;
   private final Disposable.Composite watches = Disposables.composite();
 
@@ -102,6 +113,10 @@ final class OutgoingConversation {
     this.state = migration.state;
     this.ledger = state.ledger;
     this.bytesBefore = state.bytesBefore;
+    this.requestsBefore = state.requestsBefore;
+    OpenHandOver open = state.open;
+    this.recovers = open != null;
+    this.inPostcopy = recovers;
     this.pagesBefore = statistics.kinds().total();
     this.control = migration.control;
     this.placing = new Placing(spec, resources, statistics, migration.timer, this::end);
@@ -110,13 +125,22 @@ final class OutgoingConversation {
             resources, statistics, placing, migration.controlled ? control : null, migration.timer);
     this.postcopy =
         new OutgoingPostcopy(
-            spec, resources, statistics, state.session, migration.timer, this::end);
+            spec,
+            resources,
+            statistics,
+            state.session,
+            migration.timer,
+            this::end,
+            open == null ? null : open.owed());
     this.times = new SwitchOverTimes(spec.switchOverCost(), this::now);
     this.hooks = new HookCalls(spec.lifecycle().hooks(), spec.peerTimeout(), migration.timer);
     this.channel = new WireChannel(connection, spec.peerTimeout(), migration.timer, this::end);
+    this.handOver = open == null ? new HandOver() : open.handOver();
     this.guest =
-        new SourceGuest(
-            spec.guest(), handOver, resources.scanThread, migration.timer, spec.peerTimeout());
+        open == null
+            ? new SourceGuest(
+                spec.guest(), handOver, resources.scanThread, migration.timer, spec.peerTimeout())
+            : open.guest();
     this.convergence =
         new OutgoingConvergence(
             spec,
@@ -212,6 +236,7 @@ final class OutgoingConversation {
     }
     if (postcopyReason == null) {
       postcopyReason = "somebody asked for it";
+      state.postcopyAsked = postcopyReason; // also if the connection is lost before
     }
   }
 
@@ -270,7 +295,7 @@ final class OutgoingConversation {
 
   MigrationInfo info() {
     statistics.transferred(position());
-    statistics.requests(postcopy.requests());
+    statistics.requests(requestsBefore + postcopy.requests());
     return statistics.info(now(), resources::counters);
   }
 
@@ -357,6 +382,23 @@ final class OutgoingConversation {
           completed();
         }
       }
+      case WireRecord.GuestRuns runs -> {
+        require(recovers && agreed(Feature.POSTCOPY_RESUME) && guestRuns == null, record);
+        if (!handOver.isTaken()) {
+          require(handOver.take(HandOver.Event.RUNNING) != null, record);
+          runsThere();
+        }
+        migration.status(MigrationStatus.POSTCOPY_RECOVER);
+        missing = new MemoryPages(spec.memory().layout());
+        guestRuns = runs;
+      }
+      case WireRecord.Discard lacking -> {
+        MemoryPages pages = missing;
+        if (pages == null || ready.isGiven()) {
+          throw unexpected(record);
+        }
+        add(lacking, pages);
+      }
       case WireRecord.PostcopyComplete complete -> {
         require(inPostcopy && handOver.isTaken(), record);
         postcopy.complete(complete);
@@ -364,7 +406,9 @@ final class OutgoingConversation {
         completed();
       }
       case WireRecord.Failure failure -> {
-        handOver.take(HandOver.Event.REFUSED);
+        if (!recovers) { // else whoever it is may not know what became of the guest
+          handOver.take(HandOver.Event.REFUSED);
+        }
         throw MigrationException.reportedByPeer(failure.kind(), failure.message());
       }
       case WireRecord.Progress progress -> {
@@ -394,6 +438,21 @@ final class OutgoingConversation {
     }
   }
 
+  private void add(WireRecord.Discard lacking, MemoryPages to) {
+    List<RamBlock> blocks = spec.memory().blocks();
+    int block = lacking.block();
+    for (WireRecord.Discard.Run run : lacking.runs()) {
+      long end = run.first() + run.pages();
+      if (block >= blocks.size() || end > blocks.get(block).pageCount()) {
+        throw MigrationException.of(
+            Kind.PROTOCOL,
+            "%s claims to lack pages up to %d of block %d, which is outside of the layout"
+                .formatted(channel.peer(), end - 1, block));
+      }
+      to.of(block).addRange(run.first(), end);
+    }
+  }
+
   private MigrationException unexpected(WireRecord record) {
     return MigrationException.of(
         Kind.PROTOCOL,
@@ -410,6 +469,9 @@ final class OutgoingConversation {
             | (spec.lifecycle().pageSaver() == null ? 0 : Feature.SHARED_MEMORY.mask())
             | (spec.lifecycle().postcopy() == null ? 0 : Feature.POSTCOPY.mask())
             | (spec.lifecycle().resume() == null ? 0 : Feature.RESUME.mask())
+            | (spec.lifecycle().postcopy() == null || spec.lifecycle().resume() == null
+                ? 0
+                : Feature.POSTCOPY_RESUME.mask())
             | (spec.lifecycle().postcopy() == null ? Feature.REUSE.mask() : 0);
     return new WireRecord.Hello(
         WireLimits.VERSION,
@@ -428,9 +490,62 @@ final class OutgoingConversation {
     return Flux.concat(
         Flux.<WireRecord>just(hello()),
         agreed.asMono().publishOn(resources.scanThread).flatMapMany(this::agreed),
-        awaiting(ready.asMono(), Flux.defer(this::preCopy)),
-        Flux.defer(this::switchOver),
+        awaiting(ready.asMono(), Flux.defer(recovers ? this::recover : this::migrate)),
         Flux.never());
+  }
+
+  private Flux<WireRecord> migrate() {
+    return Flux.concat(preCopy(), Flux.defer(this::switchOver));
+  }
+
+  private boolean agreed(Feature feature) {
+    return feature.in(features);
+  }
+
+  /** The guest was given up: the destination runs it and lacks pages, or has ruled that out. */
+  private Flux<WireRecord> recover() {
+    WireRecord.GuestRuns runs = guestRuns;
+    MemoryPages lacking = missing;
+    if (runs == null || lacking == null) {
+      throw doesNotRun();
+    }
+    convergence.began(state);
+    statistics.owed(lacking.bytes());
+    postcopy.recover(lacking, runs);
+    convergence.recovered(runs.missingPages());
+    state.connections++;
+    state.arrivedPages = runs.absentPages() - runs.missingPages();
+    return Flux.concat(
+        postcopy.openLane(spec.connector()),
+        Mono.fromSupplier(this::resumePostcopy),
+        postcopy.push(features));
+  }
+
+  private WireRecord resumePostcopy() {
+    migration.status(MigrationStatus.POSTCOPY_ACTIVE);
+    return postcopy.resume();
+  }
+
+  /**
+   * The destination does not run the guest and will not. Only one that knows of the migration can
+   * say so; and it goes on with the next connection, when the guest goes on here.
+   */
+  private MigrationException doesNotRun() {
+    WireRecord.ResumePoint point = resumeFrom;
+    if (point == null || point.round() == 0) {
+      return MigrationException.of(
+          Kind.PROTOCOL,
+          "%s knows nothing of the guest that was handed over".formatted(channel.peer()));
+    }
+    if (handOver.take(HandOver.Event.REFUSED) == null) {
+      return MigrationException.of(
+          Kind.PROTOCOL,
+          "%s says that it does not run the guest, but had said that it does"
+              .formatted(channel.peer()));
+    }
+    return MigrationException.of(
+        Kind.TRANSPORT,
+        "the hand-over had not arrived at %s, so the guest goes on here".formatted(channel.peer()));
   }
 
   private <V> Flux<WireRecord> awaiting(Mono<V> answer, Flux<WireRecord> next) {
@@ -471,6 +586,7 @@ final class OutgoingConversation {
       if (state.connections > 0) {
         // The pages that it has may not have arrived.
         resources.emptyCache();
+        statistics.notSwitched();
         statistics.owed(ledger.dirty().bytes());
         convergence.resumed(partly, ledger.dirty().bytes());
       }
@@ -487,6 +603,7 @@ final class OutgoingConversation {
     placing.begin(offered);
     if (Feature.POSTCOPY.in(features)) {
       convergence.allowPostcopy();
+      postcopyReason = state.postcopyAsked;
     }
     migration.status(MigrationStatus.ACTIVE);
     control.roundsBegin(features);
@@ -660,7 +777,8 @@ final class OutgoingConversation {
   private Flux<WireRecord> switchOver() {
     switching = true;
     events.emit(new MigrationEvent.SwitchOver(decision().reason()));
-    if (decision().action() == ConvergenceControl.Action.START_POSTCOPY) {
+    if (decision().action() == ConvergenceControl.Action.START_POSTCOPY
+        && !agreed(Feature.POSTCOPY_RESUME)) {
       state.resumable = false;
     }
     return decision().action() == ConvergenceControl.Action.START_POSTCOPY
@@ -677,7 +795,7 @@ final class OutgoingConversation {
   private Flux<WireRecord> switchToPostcopy() {
     statistics.postcopySwitch(now(), position());
     return switchOverAfterPause(
-        Flux.defer(() -> postcopy.discards(ledger.dirty())),
+        Flux.defer(() -> postcopy.discards(ledger.copyOfDirty())),
         Flux.concat(
             Mono.fromSupplier(this::beginPostcopy),
             awaiting(
@@ -699,11 +817,14 @@ final class OutgoingConversation {
 
   /** The guest runs at the destination; the pages that it lacks are here until it has them all. */
   private void postcopyRunning(WireRecord record) {
-    long now = now();
-    statistics.resumed(now);
-    statistics.postcopyRunning(position());
+    runsThere();
     migration.status(MigrationStatus.POSTCOPY_ACTIVE);
     require(running.give(record), record);
+  }
+
+  private void runsThere() {
+    statistics.resumed(now());
+    statistics.postcopyRunning(position());
   }
 
   /**
@@ -789,7 +910,7 @@ final class OutgoingConversation {
   }
 
   private boolean switchedToPostcopy() {
-    return running.isAsked();
+    return recovers || running.isAsked();
   }
 
   private void closeReused() {
@@ -815,7 +936,7 @@ final class OutgoingConversation {
     statistics.transferred(position());
     convergence.stop();
     control.hurry();
-    return Mono.defer(this::keepGuest)
+    return Mono.defer(() -> staysOpen(reason) ? Mono.empty() : keepGuest())
         .then(Mono.defer(this::liftThrottle))
         .doOnSuccess(nothing -> events.emit(new MigrationEvent.Progress(info())))
         .then(
@@ -823,10 +944,28 @@ final class OutgoingConversation {
                 () ->
                     Mono.whenDelayError(
                         channel.hangUp(reason, !reason.isFromPeer()), postcopy.close(reason))))
-        .doFinally(signal -> state.bytesBefore = bytesBefore + channel.bytesWritten());
+        .doFinally(
+            signal -> {
+              state.bytesBefore = bytesBefore + channel.bytesWritten() + postcopy.bytesWritten();
+              state.requestsBefore = requestsBefore + postcopy.requests();
+            });
   }
 
-  private Mono<Void> keepGuest() {
+  /** Keeps the hand-over open if another connection may go on with it. */
+  private boolean staysOpen(MigrationException reason) {
+    OwedPages owed = postcopy.lastOwed();
+    boolean open =
+        state.resumable
+            && inPostcopy
+            && owed != null
+            && handOver.isGivenUp()
+            && OutgoingSession.isOfTheLine(reason);
+    state.open = open && owed != null ? new OpenHandOver(handOver, guest, owed) : null;
+    return open;
+  }
+
+  /** Nothing more is heard: the guest goes on here, or it is said where it is. */
+  Mono<Void> keepGuest() {
     return switch (handOver.take(HandOver.Event.END)) {
       case RESUME_GUEST ->
           guest

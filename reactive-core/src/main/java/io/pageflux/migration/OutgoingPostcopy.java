@@ -5,7 +5,6 @@ import io.pageflux.MigrationException.Kind;
 import io.pageflux.codec.ZeroTest;
 import io.pageflux.memory.GuestMemory;
 import io.pageflux.memory.MemoryPages;
-import io.pageflux.memory.PageSet;
 import io.pageflux.memory.RamBlock;
 import io.pageflux.operator.PageOperators;
 import io.pageflux.page.BatchGeometry;
@@ -20,8 +19,6 @@ import io.pageflux.wire.Feature;
 import io.pageflux.wire.WireLimits;
 import io.pageflux.wire.WireRecord;
 import java.lang.foreign.MemorySegment;
-import java.util.ArrayList;
-import java.util.List;
 import java.util.UUID;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
@@ -34,7 +31,8 @@ import reactor.core.scheduler.Scheduler;
  * background.
  *
  * <p>In the order of the methods. The guest is paused from before {@link #discards} on, so memory
- * does not change.
+ * does not change. On a connection that goes on with a post-copy {@link #recover} and {@link
+ * #resume} take the place of {@link #discards} and {@link #begin}.
  */
 final class OutgoingPostcopy {
 
@@ -58,13 +56,17 @@ final class OutgoingPostcopy {
   private final PushWindow window;
   private long absentPages;
 
+  /** What was owed on the connection before; null if there was none in post-copy. */
+  private final @Nullable OwedPages before;
+
   OutgoingPostcopy(
       OutgoingSpec spec,
       OutgoingResources resources,
       OutgoingStatistics statistics,
       UUID session,
       Scheduler timer,
-      Consumer<Throwable> onFailure) {
+      Consumer<Throwable> onFailure,
+      @Nullable OwedPages before) {
     this.spec = spec;
     this.memory = spec.memory();
     this.resources = resources;
@@ -73,6 +75,8 @@ final class OutgoingPostcopy {
     this.timer = timer;
     this.onFailure = onFailure;
     this.window = new PushWindow(windowBytes(spec));
+    this.before = before;
+    this.absentPages = before == null ? 0 : before.absentPages();
   }
 
   /**
@@ -152,30 +156,41 @@ final class OutgoingPostcopy {
     absentPages = lacking.cardinality();
     statistics.absent(absentPages);
     // The set that is told of is the one that pages are taken from, but not before all is told.
-    return Flux.range(0, memory.blocks().size())
-        .concatMap(block -> discards(block, lacking.of(block)), 1)
-        .doOnComplete(() -> owed = new OwedPages(lacking));
+    return Discards.of(lacking).doOnComplete(() -> owed = new OwedPages(lacking));
   }
 
-  private static Flux<WireRecord> discards(int block, PageSet pages) {
-    return Flux.<WireRecord, Long>generate(
-        () -> pages.nextSet(0),
-        (from, sink) -> {
-          List<WireRecord.Discard.Run> runs = new ArrayList<>();
-          long first = from;
-          while (first >= 0 && runs.size() < WireLimits.MAX_DISCARDED_RUNS) {
-            long end = pages.nextClear(first);
-            runs.add(new WireRecord.Discard.Run(first, end - first));
-            first = pages.nextSet(end);
-          }
-          if (!runs.isEmpty()) {
-            sink.next(new WireRecord.Discard(block, runs));
-          }
-          if (first < 0) {
-            sink.complete();
-          }
-          return first;
-        });
+  /**
+   * Takes up what another connection has left.
+   *
+   * @param missing what the destination says that it lacks; from here on this object's
+   * @param said what it says besides
+   * @throws MigrationException of kind {@code PROTOCOL}, if that cannot be
+   */
+  void recover(MemoryPages missing, WireRecord.GuestRuns said) {
+    OwedPages last = before;
+    if (last == null) {
+      throw new IllegalStateException("there is no post-copy to go on with");
+    }
+    if (said.absentPages() != absentPages || said.missingPages() != missing.cardinality()) {
+      throw MigrationException.of(
+          Kind.PROTOCOL,
+          "the destination claims to lack %d of %d pages, but %d were discarded, and it names %d"
+              .formatted(
+                  said.missingPages(), said.absentPages(), absentPages, missing.cardinality()));
+    }
+    owed = last.restarted(missing, said.ownedPages());
+  }
+
+  /** The lane is there; from here on the destination may ask for pages again. */
+  WireRecord resume() {
+    lane().serveFrom(owed(), advice().maxRequests());
+    return new WireRecord.PostcopyResume(owed().left());
+  }
+
+  /** {@return what was owed last; null if it has not come to that} */
+  @Nullable OwedPages lastOwed() {
+    OwedPages pages = owed;
+    return pages == null ? before : pages;
   }
 
   /**

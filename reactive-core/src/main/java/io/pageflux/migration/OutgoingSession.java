@@ -177,9 +177,16 @@ final class OutgoingSession implements OutgoingControl.Target {
     Retry again = spec.lifecycle().resume();
     return again == null
         ? attempt
-        : attempt.retryWhen(
-            new ResumeRetry(
-                again, this::isResumable, state.ledger::acknowledgedPages, this::lost, stop));
+        : attempt
+            .retryWhen(
+                new ResumeRetry(again, this::isResumable, state::progress, this::lost, stop))
+            .onErrorResume(e -> handOverEnds().then(Mono.error(e)));
+  }
+
+  /** No other connection will be made: if a hand-over was kept open for one, it ends here. */
+  private Mono<Void> handOverEnds() {
+    OutgoingConversation last = conversation;
+    return state.open == null || last == null ? Mono.empty() : last.keepGuest();
   }
 
   /** Whether another connection may mend it: not what either side did wrong or wants. */
@@ -201,7 +208,7 @@ final class OutgoingSession implements OutgoingControl.Target {
             MigrationText.of(e));
     statistics.step(step);
     events.emit(new MigrationEvent.Convergence(step));
-    status(MigrationStatus.RECONNECTING);
+    status(state.open == null ? MigrationStatus.RECONNECTING : MigrationStatus.POSTCOPY_PAUSED);
   }
 
   private OutgoingConversation conversation(Connection connection, OutgoingResources resources) {

@@ -329,9 +329,11 @@ public record OutgoingSpec(
    *
    * <p>A migration that loses its connection, or hears nothing for the peer's timeout, goes on with
    * another one then: what the destination has is not sent again, and the guest runs meanwhile.
-   * That holds until COMMIT was said, and for pre-copy; not with memory that the destination has
-   * lent. Each attempt connects anew by the connector; attempts count from the last one that led to
-   * a round. If there are none left the migration fails as it would have.
+   * That holds until COMMIT was said, and in post-copy until all pages have come: there the guest
+   * stays paused here, and the pages that the destination lacks are kept, until a connection brings
+   * them. Not with memory that the destination has lent. Each attempt connects anew by the
+   * connector; attempts count from the last one that led to a round, or to pages that were missing.
+   * If there are none left the migration fails as it would have.
    *
    * @param resume such as {@code Retry.backoff(10, Duration.ofMillis(200))}; null for none
    */

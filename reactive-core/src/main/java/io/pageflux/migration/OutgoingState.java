@@ -35,12 +35,29 @@ final class OutgoingState {
   /** How many connections have led to rounds. */
   volatile int connections;
 
+  /** Why post-copy was asked for; null if it was not. */
+  volatile @Nullable String postcopyAsked;
+
+  /** Absent pages that the destination had when it last said so. */
+  volatile long arrivedPages;
+
+  /** Pages that were asked for on connections that have ended. */
+  volatile long requestsBefore;
+
   /** Whether the migration may go on with another connection, if this one is lost. */
   volatile boolean resumable;
+
+  /** What the next connection is to go on with, instead of rounds; null if it is not. */
+  volatile @Nullable OpenHandOver open;
 
   OutgoingState(RamLayout layout) {
     this.layout = layout;
     this.ledger = new DirtyLedger(layout);
+  }
+
+  /** {@return how many pages are known to have arrived, each as often as it did; from any thread} */
+  long progress() {
+    return ledger.acknowledgedPages() + arrivedPages;
   }
 
   /** {@return the number that the next round has} */

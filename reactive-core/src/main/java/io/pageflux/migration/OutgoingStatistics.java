@@ -262,6 +262,12 @@ final class OutgoingStatistics {
     switchBytes = bytes;
   }
 
+  /** The switch to post-copy did not come about; there may be another one. */
+  synchronized void notSwitched() {
+    switchNanos = -1;
+    absentPages = 0;
+  }
+
   /** The guest runs at the destination, which lacks pages. */
   synchronized void postcopyRunning(long bytes) {
     runningBytes = bytes;

@@ -55,7 +55,9 @@
  * <p>A migration that {@linkplain io.pageflux.migration.OutgoingSpec#withResume goes on with
  * another connection} begins this anew with each: the source has resumed its guest before it
  * connects again, and the destination has ruled out that what the old connection has said starts
- * the guest. In the second of these cases nothing is resumed.
+ * the guest. In the second of these cases nothing is resumed, except in post-copy: there the
+ * hand-over stays open, and by the next connection the source hears how it went, which the
+ * destination says only when it has started the guest or has ruled that out.
  *
  * <p>HAND-OVER.md has all of it for people, failure by failure.
  */

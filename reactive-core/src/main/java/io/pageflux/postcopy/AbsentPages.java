@@ -4,6 +4,7 @@ import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
 import io.pageflux.codec.ZeroTest;
 import io.pageflux.memory.GuestMemory;
+import io.pageflux.memory.MemoryPages;
 import io.pageflux.memory.RamBlock;
 import io.pageflux.page.PageBatch;
 import io.pageflux.page.PageKind;
@@ -23,7 +24,9 @@ import org.jspecify.annotations.Nullable;
  * The destination of a post-copy: which pages are absent, who waits for them, what was asked for.
  *
  * <p>Used in this order: {@link #discard} by one thread; {@link #connect}; then everything else by
- * any thread, while pages arrive on two connections at once.
+ * any thread, while pages arrive on two connections at once. A source that is lost may come back:
+ * {@link #pause}, and {@link #connect} again, for which it is told what is {@linkplain
+ * #missingPages() missing}.
  *
  * <p><b>Requests:</b> a page is asked for once, however many wait for it, and {@link
  * PostcopySpec#maxRequests()} pages at a time, in the order in which they were needed. A request is
@@ -101,6 +104,9 @@ public final class AbsentPages {
 
   private volatile @Nullable MigrationException lost;
 
+  /** Whether a source that is lost is expected to come back. */
+  private volatile boolean awaited;
+
   private final LatencyHistogram latency = new LatencyHistogram();
   private final AtomicLong requested = new AtomicLong();
   private final AtomicLong pushedPages = new AtomicLong();
@@ -136,16 +142,37 @@ public final class AbsentPages {
     return n;
   }
 
-  /** Says by what way pages are asked for from now on, and asks for those that were asked for. */
+  /**
+   * Says by what way pages are asked for from now on, and asks for those once more that were asked
+   * for and have not come. For what the guest has written itself meanwhile nobody answers any more.
+   */
   public void connect(Requests way) {
     List<PageWait> again;
     synchronized (queue) {
       lost = null;
       requests = way;
+      for (PageWait wait : asked.values()) {
+        if (map.isPresent(wait.block, wait.page) && asked.remove(wait.key, wait)) {
+          permits++;
+        }
+      }
       again = List.copyOf(asked.values());
     }
+    requested.addAndGet(again.size());
     again.forEach(wait -> way.request(wait.block, wait.page));
     pump();
+  }
+
+  /**
+   * Says that the source is lost, and expected to come back. Whoever waits goes on waiting, as long
+   * as one access may take.
+   */
+  public void pause(MigrationException reason) {
+    synchronized (queue) {
+      requests = null;
+      awaited = true; // In this order: who sees the reason sees this.
+      lost = reason;
+    }
   }
 
   /**
@@ -155,13 +182,18 @@ public final class AbsentPages {
   public void disconnect(MigrationException reason) {
     synchronized (queue) {
       requests = null;
-      if (lost == null) {
+      if (lost == null || awaited) {
         lost = reason;
       }
+      awaited = false;
     }
     if (spec.onSourceLost() == SourceLost.FAIL) {
       failWaiters(reason);
     }
+  }
+
+  private boolean fails() {
+    return !awaited && spec.onSourceLost() == SourceLost.FAIL;
   }
 
   private void failWaiters(MigrationException reason) {
@@ -191,6 +223,21 @@ public final class AbsentPages {
   /** {@return how many pages are not here} */
   public long missing() {
     return missing.get();
+  }
+
+  /**
+   * {@return the pages that are not here} Pages may come and be written meanwhile, and be among
+   * them all the same; one that is not among them is here for good. A set of a bit for each page.
+   */
+  public MemoryPages missingPages() {
+    MemoryPages pages = new MemoryPages(memory.layout());
+    for (RamBlock block : memory.blocks()) {
+      int b = block.index();
+      for (long page = map.nextMissing(b, 0); page >= 0; page = map.nextMissing(b, page + 1)) {
+        pages.of(b).add(page);
+      }
+    }
+    return pages;
   }
 
   /** {@return whether a page is here} */
@@ -236,7 +283,7 @@ public final class AbsentPages {
     if (map.isPresent(block, page)) {
       // It came before this wait could be found, so nobody else ends it.
       over(wait);
-    } else if (reason != null && spec.onSourceLost() == SourceLost.FAIL) {
+    } else if (reason != null && fails()) {
       waits.remove(key, wait);
       MigrationException failure = unreachable(block, page, reason);
       wait.end().forEach(each -> each.tell(failure));
@@ -304,6 +351,9 @@ public final class AbsentPages {
    * Puts pages of the source in their places, those that are still absent; others are dropped, for
    * the guest has written them.
    *
+   * <p>If a page cannot be written (a file whose disk is full), it stays absent, and so do those
+   * after it.
+   *
    * @param batch plain pages, zero or raw; stays the caller's
    * @param onDemand whether they came because they were asked for
    * @throws MigrationException of kind {@code PROTOCOL}, if one came on demand that nobody has
@@ -317,54 +367,67 @@ public final class AbsentPages {
     long offset = batch.payloadOffset();
     int placed = 0;
     int settled = 0;
+    int taken = 0;
     Queue<PageWait> ended = new ArrayDeque<>();
-    for (int i = 0; i < batch.size(); i++) {
-      long page = batch.page(i);
-      // Always looked up: a concurrent map's isEmpty() may be wrong while others add and remove.
-      Long key = key(block.index(), page);
-      PageWait request = asked.get(key);
-      if (onDemand && request == null) {
-        throw MigrationException.of(
-            Kind.PROTOCOL,
-            "page %d of block '%s' was sent on demand, but nobody asked for it"
-                .formatted(page, block.name()));
-      }
-      if (map.claim(block.index(), page)) {
-        put(batch, i, offset, block);
-        map.arrived(block.index(), page);
-        placed++;
-        if (request != null) {
-          latency.add(System.nanoTime() - request.bornNanos);
+    try {
+      for (int i = 0; i < batch.size(); i++) {
+        long page = batch.page(i);
+        // Always looked up: a concurrent map's isEmpty() may be wrong while others add and remove.
+        Long key = key(block.index(), page);
+        PageWait request = asked.get(key);
+        if (onDemand && request == null) {
+          throw MigrationException.of(
+              Kind.PROTOCOL,
+              "page %d of block '%s' was sent on demand, but nobody asked for it"
+                  .formatted(page, block.name()));
         }
-        PageWait wait = waits.get(key);
-        if (wait != null) {
-          ended.add(wait);
+        if (map.claim(block.index(), page)) {
+          put(batch, i, offset, block);
+          placed++;
+          if (request != null) {
+            latency.add(System.nanoTime() - request.bornNanos);
+          }
+          PageWait wait = waits.get(key);
+          if (wait != null) {
+            ended.add(wait);
+          }
+        }
+        offset += batch.length(i);
+        taken++;
+        if (request != null && asked.remove(key, request)) {
+          settled++;
         }
       }
-      offset += batch.length(i);
-      if (request != null && asked.remove(key, request)) {
-        settled++;
+    } finally {
+      // What is here is here, whatever became of the rest.
+      missing.addAndGet(-placed);
+      (onDemand ? demandedPages : pushedPages).addAndGet(taken);
+      droppedPages.addAndGet(taken - placed);
+      ended.forEach(this::over);
+      if (settled > 0) {
+        synchronized (queue) {
+          permits += settled;
+        }
+        pump();
       }
-    }
-    missing.addAndGet(-placed);
-    (onDemand ? demandedPages : pushedPages).addAndGet(batch.size());
-    droppedPages.addAndGet(batch.size() - placed);
-    ended.forEach(this::over);
-    if (settled > 0) {
-      synchronized (queue) {
-        permits += settled;
-      }
-      pump();
     }
   }
 
-  private static void put(PageBatch batch, int i, long offset, RamBlock block) {
-    long at = block.pageOffset(batch.page(i));
-    if (batch.kind(i) == PageKind.RAW) {
-      MemorySegment.copy(batch.slab(), offset, block.segment(), at, block.pageSizeBytes());
-    } else if (!ZeroTest.isZero(block.segment(), at, block.pageSizeBytes())) {
-      block.segment().asSlice(at, block.pageSizeBytes()).fill((byte) 0);
+  /** Writes a page that was claimed. */
+  private void put(PageBatch batch, int i, long offset, RamBlock block) {
+    long page = batch.page(i);
+    long at = block.pageOffset(page);
+    try {
+      if (batch.kind(i) == PageKind.RAW) {
+        MemorySegment.copy(batch.slab(), offset, block.segment(), at, block.pageSizeBytes());
+      } else if (!ZeroTest.isZero(block.segment(), at, block.pageSizeBytes())) {
+        block.segment().asSlice(at, block.pageSizeBytes()).fill((byte) 0);
+      }
+    } catch (RuntimeException | Error e) {
+      map.unclaim(block.index(), page);
+      throw e;
     }
+    map.arrived(block.index(), page);
   }
 
   /**
@@ -385,11 +448,17 @@ public final class AbsentPages {
     if (!map.claim(block, page)) {
       return false;
     }
-    MemorySegment.copy(
-        bytes, 0, to.segment(), ValueLayout.JAVA_BYTE, to.pageOffset(page), bytes.length);
+    ownedPages.incrementAndGet(); // Before the page is here: who finds it finds it counted.
+    try {
+      MemorySegment.copy(
+          bytes, 0, to.segment(), ValueLayout.JAVA_BYTE, to.pageOffset(page), bytes.length);
+    } catch (RuntimeException | Error e) {
+      ownedPages.decrementAndGet();
+      map.unclaim(block, page);
+      throw e;
+    }
     map.arrived(block, page);
     missing.decrementAndGet();
-    ownedPages.incrementAndGet();
     PageWait wait = waits.get(key(block, page));
     if (wait != null) {
       over(wait);

@@ -12,12 +12,13 @@ import java.util.function.IntUnaryOperator;
  * The pages that a post-copy's source has yet to send: pushed in the background from a cursor on,
  * or taken because somebody waits for them.
  *
- * <p>Each page is given out once. After a request the background goes on right behind the page that
- * was asked for, since whoever needed that one is likely to need the next; at the end of the memory
- * it begins again, until nothing is left.
+ * <p>Each page is given out once; {@linkplain #restarted again} only to a destination that has lost
+ * its connection, and then whatever it still lacks. After a request the background goes on right
+ * behind the page that was asked for, since whoever needed that one is likely to need the next; at
+ * the end of the memory it begins again, until nothing is left.
  *
  * <p>Methods may be called from any thread. <b>Memory bound:</b> two bits per page of heap, besides
- * the set that it was given.
+ * the set that it was given; one more while it is restarted.
  */
 public final class OwedPages {
 
@@ -25,6 +26,11 @@ public final class OwedPages {
   private final MemoryPages owed;
   private final MemoryPages absent;
   private final MemoryPages requested;
+  private final long absentPages;
+
+  /** How many pages the destination has said to have that were never given out. */
+  private final long written;
+
   private long left;
   private long picked;
   private long taken;
@@ -37,12 +43,62 @@ public final class OwedPages {
    * @param owed what the destination lacks; from here on this object's
    */
   public OwedPages(MemoryPages owed) {
+    this(owed, copy(owed), 0);
+  }
+
+  private OwedPages(MemoryPages owed, MemoryPages absent, long written) {
     this.layout = owed.layout();
     this.owed = owed;
-    this.absent = new MemoryPages(layout);
-    absent.addAll(owed);
+    this.absent = absent;
+    this.absentPages = absent.cardinality();
     this.requested = new MemoryPages(layout);
     this.left = owed.cardinality();
+    this.written = written;
+  }
+
+  private static MemoryPages copy(MemoryPages pages) {
+    MemoryPages copy = new MemoryPages(pages.layout());
+    copy.addAll(pages);
+    return copy;
+  }
+
+  /**
+   * What is to be sent by another connection, the last one being lost. This object is of no use
+   * from then on, but whoever still has it does no harm.
+   *
+   * @param missing what the destination lacks now; from here on the new object's
+   * @param owned how many absent pages the guest has written itself, in all, as the destination
+   *     says
+   * @throws MigrationException of kind {@code PROTOCOL}, if it lacks what it never lacked, or has
+   *     more than it can have
+   */
+  public synchronized OwedPages restarted(MemoryPages missing, long owned) {
+    long unsent = written;
+    for (int b = 0; b < layout.blocks().size(); b++) {
+      PageSet lacks = missing.of(b);
+      for (long page = lacks.nextSet(0); page >= 0; page = lacks.nextSet(page + 1)) {
+        if (!absent.of(b).contains(page)) {
+          throw claims("to lack page %d of block %d, which was there at the switch", page, b);
+        }
+      }
+      PageSet here = owed.of(b);
+      for (long page = here.nextSet(0); page >= 0; page = here.nextSet(page + 1)) {
+        if (!lacks.contains(page) && ++unsent > owned) {
+          throw claims("to have page %d of block %d, which was not sent", page, b);
+        }
+      }
+    }
+    return new OwedPages(missing, absent, unsent);
+  }
+
+  private static MigrationException claims(String what, long page, int block) {
+    return MigrationException.of(
+        Kind.PROTOCOL, "the destination claims " + what.formatted(page, block));
+  }
+
+  /** {@return how many pages the destination lacked at the switch} */
+  public long absentPages() {
+    return absentPages;
   }
 
   /** {@return how many pages have not been given out} */

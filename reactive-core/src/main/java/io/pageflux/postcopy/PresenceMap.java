@@ -11,9 +11,10 @@ import java.lang.invoke.VarHandle;
  * <pre>
  *              ask                claim
  *   ABSENT -----------> REQUESTED -------> ARRIVING -----> PRESENT
- *      |                                      ^   arrived
- *      +--------------------------------------+
- *                        claim
+ *    | ^                                    ^  |   arrived
+ *    | +------------------------------------|--+ unclaim
+ *    +--------------------------------------+
+ *                      claim
  * </pre>
  *
  * <p>Who claims a page may write its bytes, and nobody else: of the source's copy and a guest's own
@@ -144,6 +145,7 @@ public final class PresenceMap {
    * Takes the right to write a page that is not there.
    *
    * @return whether the caller has it now, and is to write the whole page and call {@link #arrived}
+   *     or, if it cannot, {@link #unclaim}
    */
   public boolean claim(int block, long page) {
     check(block, page);
@@ -159,15 +161,30 @@ public final class PresenceMap {
   public void arrived(int block, long page) {
     check(block, page);
     if (!change(block, page, ARRIVING, PRESENT)) {
-      throw new IllegalStateException(
-          "page %d of block %d was not claimed: it is %s"
-              .formatted(page, block, state(block, page)));
+      throw unclaimed(block, page);
     }
   }
 
   /**
-   * {@return the first page at or after {@code from} that is not present, or -1} For reports: while
-   * pages arrive it may be out of date at once.
+   * Gives the right to write a page up again: it could not be written.
+   *
+   * @throws IllegalStateException if nobody has claimed it
+   */
+  public void unclaim(int block, long page) {
+    check(block, page);
+    if (!change(block, page, ARRIVING, ABSENT)) {
+      throw unclaimed(block, page);
+    }
+  }
+
+  private IllegalStateException unclaimed(int block, long page) {
+    return new IllegalStateException(
+        "page %d of block %d was not claimed: it is %s".formatted(page, block, state(block, page)));
+  }
+
+  /**
+   * {@return the first page at or after {@code from} that is not present, or -1} While pages arrive
+   * it may be out of date at once; but a page that it passes over is present for good.
    */
   public long nextMissing(int block, long from) {
     long page = from;

@@ -22,8 +22,10 @@
  *   <li>A page that arrives never overwrites one that the guest has written: it can only take the
  *       place of an absent one, and a guest writes to no absent page but as a whole, by which the
  *       page is there.
- *   <li>Each page travels once: it is pushed or sent on demand, whichever comes first; a demand for
- *       a page that is on its way is not served again, nor is one page asked for twice.
+ *   <li>Each page travels once by a connection: it is pushed or sent on demand, whichever comes
+ *       first; a demand for a page that is on its way is not served again, nor is one page asked
+ *       for twice. A source that comes back after its connection was lost sends what is missing
+ *       then.
  *   <li>If the source is lost, what is there can be used; who waits for other pages gets an error
  *       or goes on waiting, as {@link io.pageflux.postcopy.PostcopySpec#onSourceLost()} says.
  *       Nobody gets wrong data.

@@ -77,6 +77,9 @@ final class ControlRecords {
           out.putInt(request.block()).putInt(request.count()).putLong(request.first());
       case WireRecord.PostcopyEnd end -> out.putLong(end.pushed()).putLong(end.requested());
       case WireRecord.PostcopyComplete complete -> out.putLong(complete.pages());
+      case WireRecord.GuestRuns runs ->
+          out.putLong(runs.absentPages()).putLong(runs.missingPages()).putLong(runs.ownedPages());
+      case WireRecord.PostcopyResume resume -> out.putLong(resume.missingPages());
       case WireRecord.End end -> out.putLong(end.pages()).putLong(end.deviceStateBytes());
       case WireRecord.Prepared prepared -> out.putLong(prepared.pages());
       case WireRecord.Failure failure -> {
@@ -210,6 +213,12 @@ final class ControlRecords {
                 new WireRecord.PostcopyEnd(
                     body.u64("the pushed pages"), body.u64("the requested pages"));
             case POSTCOPY_COMPLETE -> new WireRecord.PostcopyComplete(body.u64("the pages"));
+            case GUEST_RUNS ->
+                new WireRecord.GuestRuns(
+                    body.u64("the absent pages"),
+                    body.u64("the missing pages"),
+                    body.u64("the pages that the guest has written"));
+            case POSTCOPY_RESUME -> new WireRecord.PostcopyResume(body.u64("the missing pages"));
             case PAGES -> throw new IllegalStateException("pages are read elsewhere");
           };
       body.end();

@@ -23,7 +23,9 @@ public enum Feature {
   /**
    * Post-copy: the guest may be started before all pages are there, and asks for those it needs.
    */
-  POSTCOPY(8);
+  POSTCOPY(8),
+  /** Post-copy whose connection is lost goes on with another one: GUEST_RUNS. */
+  POSTCOPY_RESUME(9);
 
   private final int bit;
 

@@ -35,7 +35,9 @@ enum RecordType {
   POSTCOPY_BEGIN(35, 24),
   PAGE_REQUEST(36, 16),
   POSTCOPY_END(37, 16),
-  POSTCOPY_COMPLETE(38, 8);
+  POSTCOPY_COMPLETE(38, 8),
+  GUEST_RUNS(39, 24),
+  POSTCOPY_RESUME(40, 8);
 
   /** Sizes of the parts of records in bytes. */
   static final class Sizes {
@@ -160,6 +162,8 @@ enum RecordType {
       case WireRecord.PageRequest _ -> PAGE_REQUEST;
       case WireRecord.PostcopyEnd _ -> POSTCOPY_END;
       case WireRecord.PostcopyComplete _ -> POSTCOPY_COMPLETE;
+      case WireRecord.GuestRuns _ -> GUEST_RUNS;
+      case WireRecord.PostcopyResume _ -> POSTCOPY_RESUME;
     };
   }
 }

@@ -225,6 +225,10 @@ public final class WirePrinter {
       case WireRecord.PostcopyEnd end ->
           "%d pages pushed, %d on request".formatted(end.pushed(), end.requested());
       case WireRecord.PostcopyComplete complete -> complete.pages() + " absent pages have come";
+      case WireRecord.GuestRuns runs ->
+          "%d of %d absent pages are missing, %d were written by the guest"
+              .formatted(runs.missingPages(), runs.absentPages(), runs.ownedPages());
+      case WireRecord.PostcopyResume resume -> resume.missingPages() + " missing pages follow";
       case WireRecord.PostcopyListen _,
           WireRecord.Ready _,
           WireRecord.Commit _,

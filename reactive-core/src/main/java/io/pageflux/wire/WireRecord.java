@@ -636,6 +636,51 @@ public sealed interface WireRecord {
     }
   }
 
+  /**
+   * To a source that has lost the connection after the switch: the guest runs here, and the pages
+   * that it lacks are named next.
+   *
+   * @param absentPages pages that were absent at the switch
+   * @param missingPages so many of them have not come
+   * @param ownedPages absent pages that the guest has written itself, at the most
+   */
+  record GuestRuns(long absentPages, long missingPages, long ownedPages) implements WireRecord {
+
+    /**
+     * Checks the values.
+     *
+     * @throws IllegalArgumentException if one is below 0, or more are missing or were written than
+     *     were absent
+     */
+    public GuestRuns {
+      requireCount("absent pages", absentPages);
+      requireCount("missing pages", missingPages);
+      requireCount("written pages", ownedPages);
+      if (missingPages > absentPages || ownedPages > absentPages) {
+        throw new IllegalArgumentException(
+            "of %d absent pages %d are missing and %d were written"
+                .formatted(absentPages, missingPages, ownedPages));
+      }
+    }
+  }
+
+  /**
+   * The source has learnt what is missing, and sends it.
+   *
+   * @param missingPages how many pages that is
+   */
+  record PostcopyResume(long missingPages) implements WireRecord {
+
+    /**
+     * Checks the value.
+     *
+     * @throws IllegalArgumentException if it is below 0
+     */
+    public PostcopyResume {
+      requireCount("missing pages", missingPages);
+    }
+  }
+
   private static void requireBlock(int block) {
     if (block < 0 || block >= WireLimits.MAX_BLOCKS) {
       throw new IllegalArgumentException(

@@ -16,7 +16,8 @@ import org.jspecify.annotations.Nullable;
  * <p>The two sides are the real state machines; this is what they are run by, worse than any
  * conversation is: each message may be lost, overtaken, late (even to a side whose conversation is
  * over), and repeated any number of times; each side may fail, be stopped, run out of patience or
- * die at any point; pausing and starting a guest take time, and may fail.
+ * die at any point; pausing and starting a guest take time, and may fail. A destination that knows
+ * where the guest is may say so again at any time, as it does to a source that has come back.
  */
 final class HandOverModel {
 
@@ -264,6 +265,12 @@ final class HandOverModel {
       tell(w, TakeOver.Event.LOADED, "the guest has its device state", sink);
       tell(w, TakeOver.Event.STOP, "the destination fails or is stopped", sink);
       tell(w, TakeOver.Event.UNCLEAR, "nobody knows how the start went", sink);
+    }
+    switch (side.state()) {
+      case RUNS -> sink.add("it is told again that the guest runs", w.saying(Message.RUNNING));
+      case RULED_OUT ->
+          sink.add("it is told again that it does not", w.saying(Message.DESTINATION_FAILURE));
+      default -> {}
     }
     sink.add("the destination dies", w.withDestination(side.dead(guestsSurvive)));
   }

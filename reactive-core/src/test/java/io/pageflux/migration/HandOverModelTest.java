@@ -112,6 +112,29 @@ class HandOverModelTest {
   }
 
   @Test
+  void aSourceThatComesBackLearnsWhereTheGuestIs() {
+    HandOverModel model = real(true);
+    long runs = 0;
+    long ruledOut = 0;
+    for (World w : model.explore()) {
+      if (w.source().state() != HandOver.State.COMMITTED || !w.source().alive()) {
+        continue;
+      }
+      // Both answers are possible of whoever is still there, and settle it.
+      if (w.carries(HandOverModel.Message.RUNNING)) {
+        assertThat(w.destination().guest()).as(() -> model.path(w)).isIn(Guest.RUNS, Guest.NONE);
+        runs++;
+      }
+      if (w.carries(HandOverModel.Message.DESTINATION_FAILURE)) {
+        assertThat(w.destination().guest().mayRun()).as(() -> model.path(w)).isFalse();
+        ruledOut++;
+      }
+    }
+    assertThat(runs).isPositive();
+    assertThat(ruledOut).isPositive();
+  }
+
+  @Test
   void noGuestIsLostThatCouldBeResumed() {
     HandOverModel model = real(true);
     for (World w : model.explore()) {

@@ -92,6 +92,45 @@ class OwedPagesTest {
   }
 
   @Test
+  void whatADestinationStillLacksIsGivenOutAgain() {
+    OwedPages owed = new OwedPages(pages(1, 2, 3, 30));
+    owed.pick(b -> 2);
+    owed.requireRequestable(0, 30, 1);
+    owed.take(0, 30);
+    OwedPages again = owed.restarted(pages(2, 3, 30), 0);
+    assertThat(again.absentPages()).isEqualTo(4);
+    assertThat(again.left()).isEqualTo(3);
+    again.requireRequestable(0, 30, 1);
+    assertThat(again.take(0, 30)).isTrue();
+    // Whoever still has the other one takes nothing away.
+    owed.pick(b -> 9);
+    assertThat(again.left()).isEqualTo(2);
+    assertThat(again.pick(b -> 9).pages()).containsExactly(2, 3);
+    assertThat(again.picked()).isEqualTo(2);
+    assertThat(again.taken()).isEqualTo(1);
+  }
+
+  @Test
+  void claimsOfADestinationThatComesBackAreChecked() {
+    OwedPages owed = new OwedPages(pages(1, 2, 3));
+    owed.pick(b -> 1);
+    claims(owed, pages(1, 2, 3, 4), 0, "to lack page 4 of block 0, which was there at the switch");
+    claims(owed, pages(1, 2), 0, "to have page 3 of block 0, which was not sent");
+    claims(owed, pages(), 1, "to have page 3 of block 0, which was not sent");
+    OwedPages again = owed.restarted(pages(1, 2), 1); // Page 3 was written by the guest.
+    claims(again, pages(1), 1, "to have page 2 of block 0, which was not sent");
+    assertThat(again.restarted(pages(1), 2).left()).isEqualTo(1);
+  }
+
+  private static void claims(OwedPages owed, MemoryPages missing, long owned, String what) {
+    assertThatThrownBy(() -> owed.restarted(missing, owned))
+        .isInstanceOfSatisfying(
+            MigrationException.class,
+            e -> assertThat(e.kind()).isEqualTo(MigrationException.Kind.PROTOCOL))
+        .hasMessageContaining("the destination claims " + what);
+  }
+
+  @Test
   void requestsThatCannotBeAreRefusedWithTheReason() {
     OwedPages owed = new OwedPages(pages(1, 2));
     refused(owed, 2, 0, 1, "block 2 of a layout of 2");

@@ -12,6 +12,10 @@ import io.pageflux.page.PageKind;
 import io.pageflux.page.SlabPool;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -343,6 +347,86 @@ class PostcopyMemoryTest {
     reader.join();
     assertThat(result.get()).isEqualTo('r');
     assertThat(late.isDisposed()).isTrue();
+  }
+
+  @Test
+  void whileASourceIsAwaitedNobodyIsToldThatItIsLost() throws InterruptedException {
+    switchOver(PostcopySpec.DEFAULT);
+    AtomicReference<Object> before = new AtomicReference<>();
+    AtomicReference<Object> after = new AtomicReference<>();
+    Thread asked = reader(7, before);
+    awaitRequests(1);
+    absent.pause(MigrationException.of(Kind.TRANSPORT, "the line is cut"));
+    Thread asksNow = reader(9, after);
+    while (absent.waitedFor() < 2) {
+      Thread.onSpinWait();
+    }
+    assertThat(requests).containsExactly(7L);
+    absent.connect((block, page) -> requests.add(100 + page));
+    awaitRequests(3);
+    assertThat(requests).containsExactlyInAnyOrder(7L, 107L, 109L);
+    arrive(true, 'p', 7, 9);
+    asked.join();
+    asksNow.join();
+    assertThat(before).hasValue('p');
+    assertThat(after).hasValue('p');
+    assertThat(absent.requestedPages()).isEqualTo(3);
+  }
+
+  @Test
+  void whenItIsAwaitedNoMoreTheyAre() throws InterruptedException {
+    switchOver(PostcopySpec.DEFAULT);
+    AtomicReference<Object> result = new AtomicReference<>();
+    Thread reader = reader(7, result);
+    awaitRequests(1);
+    absent.pause(MigrationException.of(Kind.TRANSPORT, "the line is cut"));
+    absent.disconnect(MigrationException.of(Kind.TIMEOUT, "it has not come back"));
+    reader.join();
+    assertThat((Throwable) result.get()).hasMessageContaining("it has not come back");
+    assertThat(Objects.requireNonNull(absent.lost()).kind()).isEqualTo(Kind.TIMEOUT);
+  }
+
+  @Test
+  void whatTheGuestHasWrittenMeanwhileIsNotAskedForAgain() throws InterruptedException {
+    switchOver(PostcopySpec.DEFAULT.withMaxRequests(1));
+    AtomicReference<Object> result = new AtomicReference<>();
+    Thread reader = reader(7, result);
+    awaitRequests(1);
+    absent.pause(MigrationException.of(Kind.TRANSPORT, "the line is cut"));
+    guest.write(0, 7 * PAGE, MemorySegment.ofArray(new byte[PAGE]));
+    reader.join();
+    assertThat(absent.missingPages().of(0).contains(7)).isFalse();
+    assertThat(absent.missingPages().cardinality()).isEqualTo(PAGES - 1);
+    assertThat(absent.ownedPages()).isEqualTo(1);
+    absent.connect((block, page) -> requests.add(100 + page));
+    Thread other = reader(8, result); // The one request that there may be is free again.
+    awaitRequests(2);
+    assertThat(requests).containsExactly(7L, 108L);
+    arrive(true, 'p', 8);
+    other.join();
+    assertThat(absent.unanswered()).isZero();
+  }
+
+  @Test
+  void aPageThatCannotBeWrittenStaysAbsentAndTheOnesBeforeItAreHere() throws Exception {
+    switchOver(PostcopySpec.DEFAULT);
+    Path file = Files.createTempFile("pageflux", ".ram");
+    Files.delete(file); // It is made with its size.
+    try (GuestMemory mapped =
+        GuestMemory.builder().pageSize(PAGE).file("ram", file, PAGES * PAGE).build()) {
+      absent = new AbsentPages(mapped, PostcopySpec.DEFAULT);
+      absent.discard(0, 0, PAGES);
+      try (FileChannel shortened = FileChannel.open(file, StandardOpenOption.WRITE)) {
+        shortened.truncate(4096);
+      }
+      assertThatThrownBy(() -> arrive(false, 'p', 6, 7, 8, 9)).isInstanceOf(InternalError.class);
+      assertThat(absent.missing()).isEqualTo(PAGES - 2);
+      assertThat(absent.isPresent(0, 7)).isTrue();
+      assertThat(absent.isPresent(0, 8)).isFalse();
+      assertThat(absent.pushedPages()).isEqualTo(2);
+    } finally {
+      Files.delete(file);
+    }
   }
 
   @Test

@@ -75,6 +75,23 @@ class PresenceMapTest {
   }
 
   @Test
+  void aPageThatCouldNotBeWrittenIsAbsentAgain() {
+    PresenceMap map = new PresenceMap(LAYOUT);
+    map.remove(0, 4, 6);
+    map.ask(0, 4);
+    assertThat(map.claim(0, 4)).isTrue();
+    assertThat(map.nextMissing(0, 0)).isEqualTo(4);
+    map.unclaim(0, 4);
+    assertThat(map.state(0, 4)).isEqualTo(PresenceMap.State.ABSENT);
+    assertThatThrownBy(() -> map.unclaim(0, 5))
+        .isInstanceOf(IllegalStateException.class)
+        .hasMessageContaining("page 5 of block 0 was not claimed: it is ABSENT");
+    assertThat(map.claim(0, 4)).isTrue();
+    map.arrived(0, 4);
+    assertThat(map.isPresent(0, 4)).isTrue();
+  }
+
+  @Test
   void ofManyWhoClaimAPageOneGetsIt() throws InterruptedException {
     int threads = 4;
     try (ExecutorService pool = Executors.newFixedThreadPool(threads)) {

@@ -35,7 +35,9 @@ class PostcopyRecordsTest {
         .add(new WireRecord.PostcopyBegin(32, 4, 5))
         .add(new WireRecord.PageRequest(0, 3, 1))
         .add(new WireRecord.PostcopyEnd(3, 1))
-        .add(new WireRecord.PostcopyComplete(4));
+        .add(new WireRecord.PostcopyComplete(4))
+        .add(new WireRecord.GuestRuns(4, 2, 1))
+        .add(new WireRecord.PostcopyResume(2));
   }
 
   @Test
@@ -58,7 +60,7 @@ class PostcopyRecordsTest {
         "32 | 00000100 00000001 | from 512",
         "32 | 00001000 00000000 | 1 to 65536 pages may be asked for at a time",
         "32 | 00001000 00010001 | the most requests is 65537, but at most 65536",
-        "34 | 00000100 00000001 0000000000000000 0000000000000001 | the block is 256",
+        "34 | 00001000 00000001 0000000000000000 0000000000000001 | the block is 4096",
         "34 | 00000000 00000000 0000000000000000 0000000000000001 | 1 to 4096 runs",
         "34 | 00000000 00001001 0000000000000000 0000000000000001 | runs is 4097",
         "34 | 00000000 00000002 0000000000000000 0000000000000001 | the body ends before",
@@ -71,10 +73,14 @@ class PostcopyRecordsTest {
         "35 | 0000000000000000 8000000000000000 0000000000000000 | the number of absent pages",
         "36 | 00000000 00000000 0000000000000000 | 1 to 65536 pages are asked for at a time",
         "36 | 00000000 00010001 0000000000000000 | the requested pages is 65537",
-        "36 | 00000100 00000001 0000000000000000 | the block is 256",
+        "36 | 00001000 00000001 0000000000000000 | the block is 4096",
         "36 | 00000000 00000001 8000000000000000 | the first page",
         "37 | 7fffffffffffffff 0000000000000001 | the number of pages",
         "38 | 8000000000000000 | absent pages that have come",
+        "39 | 0000000000000004 0000000000000005 0000000000000000 | of 4 absent pages 5 are missing",
+        "39 | 0000000000000004 0000000000000004 0000000000000005 | and 5 were written",
+        "39 | 8000000000000000 0000000000000000 0000000000000000 | the number of absent pages",
+        "40 | 8000000000000000 | the number of missing pages",
       })
   void whatCannotBeIsRefused(int type, String body, String why) {
     WireReader reader = new WireReader();

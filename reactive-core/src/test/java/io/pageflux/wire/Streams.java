@@ -170,7 +170,9 @@ final class Streams {
         .add(new WireRecord.PostcopyBegin(13, 4, 3))
         .add(new WireRecord.PageRequest(1, 7, 2))
         .add(new WireRecord.PostcopyEnd(3, 1))
-        .add(new WireRecord.PostcopyComplete(4));
+        .add(new WireRecord.PostcopyComplete(4))
+        .add(new WireRecord.GuestRuns(9, 4, 5))
+        .add(new WireRecord.PostcopyResume(4));
   }
 
   /** A record with right checksums, whatever its body is. */

@@ -293,8 +293,8 @@ final class DemoOptions {
       throw usage(
           "--postcopy does without --intent, --auto-converge, --ramp-downtime and --checkpoint");
     }
-    if (breaks().length > 0 && (postcopy || sharedMemory || checkpoints.isGiven())) {
-      throw usage("--break-at goes with neither --postcopy, --shared-memory nor --checkpoint");
+    if (breaks().length > 0 && (sharedMemory || checkpoints.isGiven())) {
+      throw usage("--break-at goes with neither --shared-memory nor --checkpoint");
     }
     if (control != null && (control() == null || checkpoints.isGiven())) {
       throw usage("--control is unix:PATH, and goes without --checkpoint");

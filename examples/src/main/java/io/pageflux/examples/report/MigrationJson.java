@@ -94,12 +94,19 @@ public final class MigrationJson {
             && e.kind() == MigrationException.Kind.CANCELLED
             && !e.isFromPeer();
     MigrationStatus status =
-        last != null && last.status() == MigrationStatus.POSTCOPY_ACTIVE
+        last != null && isInPostcopy(last.status())
             ? MigrationStatus.POSTCOPY_PAUSED
             : cancelled ? MigrationStatus.CANCELLED : MigrationStatus.FAILED;
     json.put("status", status.qemuName());
     json.put("error-desc", message);
     return json;
+  }
+
+  private static boolean isInPostcopy(MigrationStatus status) {
+    return switch (status) {
+      case POSTCOPY_ACTIVE, POSTCOPY_PAUSED, POSTCOPY_RECOVER -> true;
+      default -> false;
+    };
   }
 
   private static void ram(ObjectNode json, RamStatistics ram) {
