@@ -34,11 +34,6 @@ final class Mover {
     this.timeout = timeout;
   }
 
-  /** {@return where the destination's QEMU listens} */
-  static int port() {
-    return PORT;
-  }
-
   /**
    * {@return a migration by these means, or null if it did not end in time}
    *
@@ -59,13 +54,17 @@ final class Mover {
 
   private @Nullable Move move(
       BenchGuest source, BenchGuest destination, Means means, RelayPair relays) throws IOException {
-    String address = "tcp:" + ShapedLink.End.DESTINATION.address() + ":" + PORT;
+    String direct = "tcp:" + ShapedLink.End.DESTINATION.address() + ":" + PORT;
     set(source.qmp(), means);
     set(destination.qmp(), means);
-    destination.qmp().commands().migrateIncoming(address).block();
+    destination
+        .qmp()
+        .commands()
+        .migrateIncoming(means.isRelayed() ? relays.incoming() : direct)
+        .block();
     long before = link.bytesFromSource();
     long begun = System.nanoTime();
-    source.qmp().commands().migrate(means.isRelayed() ? relays.uri() : address).block();
+    source.qmp().commands().migrate(means.isRelayed() ? relays.outgoing() : direct).block();
     MigrateStatus status = await(source.qmp().commands());
     if (status == null) {
       return null;

@@ -48,7 +48,7 @@ final class QemuBench {
   void run(List<Scene> scenes, ShapedLink link) throws IOException {
     Path directory = Files.createTempDirectory("pageflux-bench");
     try {
-      try (RelayPair relays = RelayPair.start(link, Mover.port())) {
+      try (RelayPair relays = RelayPair.start(link, directory)) {
         warmUp(relays, link, directory);
         for (Scene scene : scenes) {
           compare(scene, relays, link, directory);
@@ -123,7 +123,7 @@ final class QemuBench {
     Series cold = new Series(Means.COLD_RELAYS);
     Mover mover = new Mover(link, directory, guest(scene), timeout);
     for (int i = 0; i < repeat; i++) {
-      try (RelayPair relays = RelayPair.start(link, Mover.port())) {
+      try (RelayPair relays = RelayPair.start(link, directory)) {
         add(cold, mover, relays);
       }
     }
