@@ -29,6 +29,7 @@ final class RelayPair implements AutoCloseable {
   private final AtomicReference<Connection> link = new AtomicReference<>();
   private final CompletableFuture<RelayInfo> sourceEnd = new CompletableFuture<>();
   private final CompletableFuture<RelayInfo> destinationEnd = new CompletableFuture<>();
+  private final AtomicReference<RelayInfo> sourceInfo = new AtomicReference<>();
   private final List<String> strays = new CopyOnWriteArrayList<>();
   private final Disposable source;
   private final Disposable destination;
@@ -45,7 +46,10 @@ final class RelayPair implements AutoCloseable {
     destination = follow(QemuRelay.destination(spec, fromRelay, qemu), destinationEnd);
     XbzrleCaches none = new XbzrleCaches();
     none.close();
-    source = follow(QemuRelay.source(spec, none, fromQemu, watched, strays::add), sourceEnd);
+    source =
+        follow(
+            QemuRelay.source(spec, none, fromQemu, watched, strays::add).doOnNext(sourceInfo::set),
+            sourceEnd);
   }
 
   private static TcpAcceptor listen(TcpSpec spec) {
@@ -76,6 +80,12 @@ final class RelayPair implements AutoCloseable {
 
   CompletableFuture<RelayInfo> destinationEnd() {
     return destinationEnd;
+  }
+
+  /** {@return how many bytes of QEMU's the source's relay has read, as it last said} */
+  long qemuBytes() {
+    RelayInfo info = sourceInfo.get();
+    return info == null ? 0 : info.qemuBytes();
   }
 
   /** {@return who was turned away, and why} */
