@@ -96,8 +96,8 @@ class ControlEndToEndTest {
     do {
       figures = ctlJson("query").path("convergence");
     } while (figures.isMissingNode());
-    // Random bytes do not shrink.
-    assertThat(figures.path("remaining-wire").asLong()).isBetween(16L << 20, 40L << 20);
+    // At first less than random bytes take: pages were read of which no byte was sent yet.
+    assertThat(figures.path("remaining-wire").asLong()).isBetween(1L << 20, 40L << 20);
     assertThat(figures.path("goodput-mbps").asDouble()).isBetween(0.0, 8.0);
     assertThat(figures.has("downtime-fixed")).isTrue();
     assertThat(figures.path("stalled-rounds").asInt()).isZero();
