@@ -178,8 +178,7 @@ final class OutgoingSession implements OutgoingControl.Target {
     return again == null
         ? attempt
         : attempt
-            .retryWhen(
-                new ResumeRetry(again, this::isResumable, state::progress, this::lost, stop))
+            .retryWhen(new ResumeRetry(again, this::isResumable, state::progress, this::lost, stop))
             .onErrorResume(e -> handOverEnds().then(Mono.error(e)));
   }
 

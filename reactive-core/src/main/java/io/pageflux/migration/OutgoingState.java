@@ -55,7 +55,9 @@ final class OutgoingState {
     this.ledger = new DirtyLedger(layout);
   }
 
-  /** {@return how many pages are known to have arrived, each as often as it did; from any thread} */
+  /**
+   * {@return how many pages are known to have arrived, each as often as it did; from any thread}
+   */
   long progress() {
     return ledger.acknowledgedPages() + arrivedPages;
   }

@@ -34,7 +34,7 @@ class WirePrinterTest {
     StringBuilder text = new StringBuilder();
     assertThat(WirePrinter.print(file, text)).isTrue();
     List<String> lines = text.toString().lines().toList();
-    assertThat(lines).hasSize(32 + 27).isEqualTo(print(stream, true));
+    assertThat(lines).hasSize(34 + 29).isEqualTo(print(stream, true));
     assertThat(lines).noneMatch(line -> line.startsWith("error"));
     long bytes =
         lines.stream()
