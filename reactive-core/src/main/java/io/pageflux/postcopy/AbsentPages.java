@@ -417,17 +417,42 @@ public final class AbsentPages {
   private void put(PageBatch batch, int i, long offset, RamBlock block) {
     long page = batch.page(i);
     long at = block.pageOffset(page);
+    boolean here = false;
     try {
       if (batch.kind(i) == PageKind.RAW) {
         MemorySegment.copy(batch.slab(), offset, block.segment(), at, block.pageSizeBytes());
-      } else if (!ZeroTest.isZero(block.segment(), at, block.pageSizeBytes())) {
-        block.segment().asSlice(at, block.pageSizeBytes()).fill((byte) 0);
+        here = isThere(batch.slab(), offset, block, at);
+      } else {
+        if (!ZeroTest.isZero(block.segment(), at, block.pageSizeBytes())) {
+          block.segment().asSlice(at, block.pageSizeBytes()).fill((byte) 0);
+        }
+        here = ZeroTest.isZero(block.segment(), at, block.pageSizeBytes());
       }
-    } catch (RuntimeException | Error e) {
-      map.unclaim(block.index(), page);
-      throw e;
+    } finally {
+      if (!here) {
+        map.unclaim(block.index(), page);
+      }
     }
+    requireHere(here, block, page);
     map.arrived(block.index(), page);
+  }
+
+  /**
+   * Whether a page has been written. Where its file has no room, the JVM says so by an error that
+   * comes some time after the write, and may find the page marked as present already.
+   */
+  private static boolean isThere(MemorySegment from, long fromOffset, RamBlock block, long at) {
+    int bytes = block.pageSizeBytes();
+    return MemorySegment.mismatch(
+            from, fromOffset, fromOffset + bytes, block.segment(), at, at + bytes)
+        < 0;
+  }
+
+  private static void requireHere(boolean here, RamBlock block, long page) {
+    if (!here) {
+      throw new InternalError(
+          "page %d of RAM block '%s' cannot be written".formatted(page, block.name()));
+    }
   }
 
   /**
@@ -449,14 +474,18 @@ public final class AbsentPages {
       return false;
     }
     ownedPages.incrementAndGet(); // Before the page is here: who finds it finds it counted.
+    long at = to.pageOffset(page);
+    boolean here = false;
     try {
-      MemorySegment.copy(
-          bytes, 0, to.segment(), ValueLayout.JAVA_BYTE, to.pageOffset(page), bytes.length);
-    } catch (RuntimeException | Error e) {
-      ownedPages.decrementAndGet();
-      map.unclaim(block, page);
-      throw e;
+      MemorySegment.copy(bytes, 0, to.segment(), ValueLayout.JAVA_BYTE, at, bytes.length);
+      here = isThere(MemorySegment.ofArray(bytes), 0, to, at);
+    } finally {
+      if (!here) {
+        ownedPages.decrementAndGet();
+        map.unclaim(block, page);
+      }
     }
+    requireHere(here, to, page);
     map.arrived(block, page);
     missing.decrementAndGet();
     PageWait wait = waits.get(key(block, page));
