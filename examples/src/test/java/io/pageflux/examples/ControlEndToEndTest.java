@@ -263,11 +263,11 @@ class ControlEndToEndTest {
         Cli.start(
             "demo",
             "--size=32m",
-            "--dirty-rate=20m",
-            "--link-rate=20m",
+            "--dirty-rate=20m", // more than the link takes, so that no round is short
+            "--link-rate=8m",
+            "--codec=none",
             "--run-after=100ms",
             "--postcopy",
-            "--postcopy-after=1000",
             "--control=unix:" + socket);
     open.add(demo);
     while (!Files.exists(socket) || !ctlJson("query").path("status").asText().equals("active")) {
@@ -277,7 +277,7 @@ class ControlEndToEndTest {
     Cli.Result result = demo.result();
     assertThat(result.exitCode()).as("%s", result).isZero();
     assertThat(result.stdout())
-        .contains("post-copy", "somebody asked for it")
+        .contains("post-copy by command", "switched after")
         .contains("every one is sound, recent and in its place");
   }
 

@@ -131,7 +131,7 @@ final class DemoOptions {
       paramLabel = "ROUNDS",
       description =
           "With --postcopy, how many rounds are sent before: 0 for a second, at the most, of the"
-              + " first one (1).")
+              + " first one (1; with --control, until 'pageflux ctl' says postcopy).")
   private @Nullable Integer postcopyAfter;
 
   @Option(
@@ -246,13 +246,20 @@ final class DemoOptions {
 
   /** Nobody's guest is throttled who has not asked for it. */
   ConvergencePolicy.Maker policy() {
-    if (postcopy) {
-      return PostcopyPolicy.after(
-          limits -> figures -> new ConvergenceDecision.Wait("post-copy was asked for"),
-          postcopyAfter(),
-          postcopyAfter() == 0 ? Duration.ZERO : timeout);
+    if (!postcopy) {
+      return convergence.policyOr(LimitPolicy::new);
     }
-    return convergence.policyOr(LimitPolicy::new);
+    ConvergencePolicy.Maker waiting =
+        limits -> figures -> new ConvergenceDecision.Wait("post-copy was asked for");
+    return isPostcopyByCommand()
+        ? waiting
+        : PostcopyPolicy.after(
+            waiting, postcopyAfter(), postcopyAfter() == 0 ? Duration.ZERO : timeout);
+  }
+
+  /** Nobody else is to switch, if somebody can and no other time was given. */
+  private boolean isPostcopyByCommand() {
+    return postcopy && control != null && postcopyAfter == null;
   }
 
   SwitchOverCost switchOverCost() {
@@ -260,6 +267,9 @@ final class DemoOptions {
   }
 
   String policyText() {
+    if (isPostcopyByCommand()) {
+      return "post-copy by command";
+    }
     return postcopy ? "post-copy after %d round(s)".formatted(postcopyAfter()) : convergence.text();
   }
 
@@ -338,7 +348,10 @@ final class DemoOptions {
             "--on-limit=" + onLimit,
             "--run-after=" + runAfter.toNanos() / 1000 + "us"));
     if (postcopy) {
-      arguments.addAll(List.of("--postcopy", "--postcopy-after=" + postcopyAfter()));
+      arguments.add("--postcopy");
+    }
+    if (postcopyAfter != null) {
+      arguments.add("--postcopy-after=" + postcopyAfter);
     }
     if (!breaks.isEmpty()) {
       arguments.add("--break-at=" + String.join(",", breaks));
