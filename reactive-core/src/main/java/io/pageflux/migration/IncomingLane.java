@@ -3,6 +3,7 @@ package io.pageflux.migration;
 import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
 import io.pageflux.channel.MigrationText;
+import io.pageflux.channel.RecordDecompressor;
 import io.pageflux.channel.WireChannel;
 import io.pageflux.memory.RamLayout;
 import io.pageflux.page.BatchGeometry;
@@ -214,6 +215,8 @@ final class IncomingLane {
 
     private void heard(WireRecord record) {
       if (channel.isOver()) {
+        // It was read just before the end, and who closes this waits for its slab.
+        RecordDecompressor.release(record);
         return;
       }
       try {

@@ -122,7 +122,8 @@ class PostcopyRecoverAnywhereTest {
 
   private Ends migrate(Map<Integer, Line> faults) {
     transport.acceptor().dispose();
-    transport = InMemoryTransport.create();
+    InMemoryTransport reached = InMemoryTransport.create();
+    transport = reached;
     lines.clear();
     newGuest.stop();
     guest.fill();
@@ -134,6 +135,9 @@ class PostcopyRecoverAnywhereTest {
                     .withPostcopy(absentBy)
                     .withResume(Duration.ofSeconds(5)))
             .run()
+            // Who has ended listens no more. If the line has broken under his last word, the source
+            // would wait for an answer on each new connection as long as for a silent peer.
+            .doFinally(signal -> reached.acceptor().dispose())
             .materialize()
             .map(s -> new End(s.get(), s.getThrowable()))
             .cache();
