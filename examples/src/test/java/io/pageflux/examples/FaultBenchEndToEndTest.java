@@ -4,8 +4,11 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.util.regex.Matcher;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.parallel.Execution;
+import org.junit.jupiter.api.parallel.ExecutionMode;
 
 /** Random faults, the same in each build. */
+@Execution(ExecutionMode.SAME_THREAD) // a bench has the machine for itself
 class FaultBenchEndToEndTest {
 
   private static final String SEED = "20";

@@ -3,10 +3,13 @@ package io.pageflux.examples;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.parallel.Execution;
+import org.junit.jupiter.api.parallel.ExecutionMode;
 
 /**
  * Two cases whose verdict no machine makes doubtful; how good times are is for the bench to say.
  */
+@Execution(ExecutionMode.SAME_THREAD) // what it measures is not to be disturbed
 class PredictBenchEndToEndTest {
 
   @Test
