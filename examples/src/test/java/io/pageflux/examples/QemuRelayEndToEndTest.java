@@ -188,10 +188,11 @@ class QemuRelayEndToEndTest {
     try (QemuProcess source = source(20 << 20);
         QemuProcess destination = destination();
         Cli there = relayDestination(port(destination), "--once");
-        Cli here = relaySource(address(there), "--once");
-        Socket silent = connect(address(here))) {
-      say(address(here), "GET / HTTP/1.1\r\n\r\n");
-      source.commands().migrate(uri(here)).block(PATIENCE);
+        Cli here = relaySource(address(there), "--once")) {
+      String uri = uri(here);
+      Socket silent = connect(uri);
+      say(uri, "GET / HTTP/1.1\r\n\r\n");
+      source.commands().migrate(uri).block(PATIENCE);
       assertThat(await(source, MigrateStatus::isEnded).toString()).isEqualTo("completed");
       assertGoesOn(source, destination);
       assertThat(here.result().exitCode()).isZero();
@@ -199,6 +200,7 @@ class QemuRelayEndToEndTest {
       assertThat(String.join("\n", here.result().messages()))
           .contains("turned away: its first bytes are not 'QEVM'")
           .contains("127.0.0.1:" + silent.getLocalPort() + " was turned away: it said nothing");
+      silent.close();
     }
   }
 

@@ -351,7 +351,9 @@ final class RelaySource extends RelayLink {
   @Override
   Mono<Void> fail(Throwable e) {
     // At once: to QEMU this is the loss of its destination, and its guest goes on.
-    return tellQemu().then(Mono.fromRunnable(qemu::dispose)).then(super.fail(e)).then(close());
+    // The other relay hears of it meanwhile: who was told to stop may not have long.
+    return Mono.whenDelayError(tellQemu().then(Mono.fromRunnable(qemu::dispose)), super.fail(e))
+        .then(close());
   }
 
   /**
