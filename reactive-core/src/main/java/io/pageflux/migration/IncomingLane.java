@@ -45,9 +45,6 @@ final class IncomingLane {
   private static final Duration GREETING = Duration.ofSeconds(5);
   private static final int SLABS = 2;
 
-  /** How long those may take who have pages in hands that they are to release. */
-  private static final Duration RELEASE_TIMEOUT = Duration.ofSeconds(10);
-
   private final RamLayout layout;
   private final UUID session;
   private final Duration peerTimeout;
@@ -176,18 +173,7 @@ final class IncomingLane {
                               failure == null ? MigrationRun.cancelled() : failure,
                               // Those who were still greeting need no farewell.
                               candidate == lane && failure != null && !failure.isFromPeer()))
-              .then(
-                  pool.closeWhenIdle()
-                      .timeout(
-                          RELEASE_TIMEOUT,
-                          Mono.error(
-                              () ->
-                                  MigrationException.of(
-                                      Kind.INTERNAL,
-                                      "requested pages were not released: "
-                                          + pool
-                                          + "; their memory is not freed")),
-                          timer));
+              .then(SlabRelease.of(pool, "requested pages"));
         });
   }
 

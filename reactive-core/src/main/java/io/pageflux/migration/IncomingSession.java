@@ -51,8 +51,6 @@ import reactor.util.retry.Retry;
  */
 final class IncomingSession {
 
-  private static final Duration RELEASE_TIMEOUT = Duration.ofSeconds(10);
-
   /** How long who connects may take to say that it is the source that is awaited. */
   private static final Duration GREETING = Duration.ofSeconds(5);
 
@@ -294,18 +292,7 @@ final class IncomingSession {
     return Mono.defer(
         () -> {
           SlabPool used = pool;
-          return used == null
-              ? Mono.empty()
-              : used.closeWhenIdle()
-                  .timeout(
-                      RELEASE_TIMEOUT,
-                      Mono.error(
-                          () ->
-                              MigrationException.of(
-                                  Kind.INTERNAL,
-                                  "batches were not released: "
-                                      + used
-                                      + "; their memory is not freed")));
+          return used == null ? Mono.empty() : SlabRelease.of(used, "batches");
         });
   }
 

@@ -46,7 +46,6 @@ final class OutgoingLane {
 
   private static final int SLABS = 8;
   private static final int MAX_PAGES = 8;
-  private static final Duration RELEASE_TIMEOUT = Duration.ofSeconds(10);
 
   private record Wanted(int block, long first, int count) {}
 
@@ -303,16 +302,6 @@ final class OutgoingLane {
                   : made.hangUp(failure, !failure.isFromPeer());
             })
         .doFinally(signal -> line.close())
-        .then(
-            pool.closeWhenIdle()
-                .timeout(
-                    RELEASE_TIMEOUT,
-                    Mono.error(
-                        () ->
-                            MigrationException.of(
-                                Kind.INTERNAL,
-                                "requested pages were not released: "
-                                    + pool
-                                    + "; their memory is not freed"))));
+        .then(SlabRelease.of(pool, "requested pages"));
   }
 }

@@ -9,7 +9,6 @@ import io.pageflux.dirty.DirtyTracker;
 import io.pageflux.memory.RamLayout;
 import io.pageflux.operator.PageScanner;
 import io.pageflux.page.SlabPool;
-import java.time.Duration;
 import java.util.Objects;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
@@ -20,9 +19,6 @@ import reactor.core.scheduler.Schedulers;
 
 /** What one outgoing migration takes and must give back: threads, slabs, tracker, delta cache. */
 final class OutgoingResources {
-
-  /** How long a transport may take to let go of the batches that it was sending. */
-  private static final Duration RELEASE_TIMEOUT = Duration.ofSeconds(10);
 
   /** How long a thread that compresses may have nothing to do, if their number may change. */
   private static final int IDLE_SECONDS = 10;
@@ -211,14 +207,7 @@ final class OutgoingResources {
    * all but the slabs is given back, and this ends in error.
    */
   Mono<Void> close() {
-    return pool.closeWhenIdle()
-        .timeout(
-            RELEASE_TIMEOUT,
-            Mono.error(
-                () ->
-                    MigrationException.of(
-                        MigrationException.Kind.INTERNAL,
-                        "batches were not released: " + pool + "; their memory is not freed")))
+    return SlabRelease.of(pool, "batches")
         .onErrorResume(e -> free().then(Mono.error(e)))
         .then(free())
         // Who hears of the end hears it when the threads have been told to go, and not on them.
