@@ -16,9 +16,6 @@ import io.pageflux.transport.tcp.UnixSpec;
 import java.nio.file.Path;
 import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.TimeUnit;
-import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
 import reactor.core.publisher.Flux;
@@ -115,16 +112,7 @@ final class CheckpointDestination implements Side.Destination {
 
   @Override
   public Ending await() {
-    try {
-      return ending.get(LIMIT.plusSeconds(1).toMillis(), TimeUnit.MILLISECONDS);
-    } catch (TimeoutException e) {
-      return Ending.hangs("no end");
-    } catch (ExecutionException e) {
-      return Ending.failed("the bench failed: " + e.getCause(), guest.isRunning());
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      return Ending.hangs("interrupted");
-    }
+    return Ending.await(ending, LIMIT, guest::isRunning);
   }
 
   @Override

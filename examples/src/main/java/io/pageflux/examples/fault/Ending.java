@@ -1,5 +1,12 @@
 package io.pageflux.examples.fault;
 
+import java.time.Duration;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import java.util.function.BooleanSupplier;
+
 /**
  * How an attempt ended at one side.
  *
@@ -42,6 +49,24 @@ record Ending(How how, String message, boolean runs) {
 
   static Ending hangs(String what) {
     return new Ending(How.HANGS, what, false);
+  }
+
+  /**
+   * Waits for an end, a second longer than the migration itself may take.
+   *
+   * @param guestRuns whether the guest runs there, if the bench fails instead
+   */
+  static Ending await(Future<Ending> ending, Duration limit, BooleanSupplier guestRuns) {
+    try {
+      return ending.get(limit.plusSeconds(1).toMillis(), TimeUnit.MILLISECONDS);
+    } catch (TimeoutException e) {
+      return hangs("no end");
+    } catch (ExecutionException e) {
+      return failed("the bench failed: " + e.getCause(), guestRuns.getAsBoolean());
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      return hangs("interrupted");
+    }
   }
 
   /** {@return the same, with another message} */

@@ -26,9 +26,6 @@ import java.time.Duration;
 import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.TimeUnit;
-import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
@@ -202,16 +199,7 @@ final class LocalDestination implements Side.Destination {
 
   @Override
   public Ending await() {
-    try {
-      return ending.get(LIMIT.plusSeconds(1).toMillis(), TimeUnit.MILLISECONDS);
-    } catch (TimeoutException e) {
-      return Ending.hangs("no end");
-    } catch (ExecutionException e) {
-      return Ending.failed("the bench failed: " + e.getCause(), guest.isRunning());
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      return Ending.hangs("interrupted");
-    }
+    return Ending.await(ending, LIMIT, guest::isRunning);
   }
 
   @Override
