@@ -78,6 +78,7 @@ public final class PagefluxCommand implements Runnable {
     commands.forEach(line::addSubcommand);
     // These are for the commands that have been added by now.
     line.registerConverter(ByteSize.class, ByteSize::parse);
+    line.registerConverter(CacheSize.class, CacheSize::parse);
     line.registerConverter(ByteRate.class, ByteRate::parse);
     line.registerConverter(Endpoint.class, Endpoint::parse);
     line.registerConverter(CodecChoice.class, CodecChoice::parse);

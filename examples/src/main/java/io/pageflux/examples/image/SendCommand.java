@@ -1,23 +1,20 @@
 package io.pageflux.examples.image;
 
 import io.pageflux.MigrationException;
-import io.pageflux.codec.XbzrleSpec;
 import io.pageflux.convergence.Intent;
 import io.pageflux.convergence.IntentPolicy;
 import io.pageflux.examples.cli.ByteRate;
-import io.pageflux.examples.cli.ByteSize;
 import io.pageflux.examples.cli.CliException;
-import io.pageflux.examples.cli.CodecChoice;
+import io.pageflux.examples.cli.CodecOptions;
 import io.pageflux.examples.cli.Console;
 import io.pageflux.examples.cli.ConvergenceOptions;
 import io.pageflux.examples.cli.Endpoint;
 import io.pageflux.examples.cli.ExitCode;
 import io.pageflux.examples.cli.Failures;
-import io.pageflux.examples.cli.LimitAction;
+import io.pageflux.examples.cli.LimitOptions;
 import io.pageflux.examples.cli.Reconnection;
 import io.pageflux.examples.control.ControlServer;
 import io.pageflux.memory.GuestMemory;
-import io.pageflux.migration.CompressionSpec;
 import io.pageflux.migration.OutgoingControl;
 import io.pageflux.migration.OutgoingMigration;
 import io.pageflux.migration.OutgoingSpec;
@@ -25,11 +22,9 @@ import io.pageflux.transport.tcp.SocketTransport;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.util.OptionalInt;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import reactor.core.publisher.Mono;
@@ -69,63 +64,14 @@ public final class SendCommand implements Callable<Integer> {
   private Path file = Path.of("");
 
   @Option(
-      names = "--downtime-limit",
-      paramLabel = "DURATION",
-      defaultValue = "300ms",
-      description = "Switch over when the rest takes no longer than this (${DEFAULT-VALUE}).")
-  private Duration downtimeLimit = Duration.ZERO;
-
-  @Option(
       names = "--max-bandwidth",
       paramLabel = "RATE",
       description = "Send no more than this per second (no limit).")
   private @Nullable ByteRate maxBandwidth;
 
-  @Option(
-      names = "--compress",
-      paramLabel = "CODEC",
-      defaultValue = "zstd:1",
-      converter = CompressionConverter.class,
-      description = "zstd:LEVEL, or none (${DEFAULT-VALUE}).")
-  private OptionalInt compression = OptionalInt.empty();
+  @Mixin private LimitOptions limits = new LimitOptions();
 
-  @Option(
-      names = "--workers",
-      paramLabel = "N",
-      defaultValue = "2",
-      description = "How many threads compress (${DEFAULT-VALUE}).")
-  private int workers;
-
-  @Option(
-      names = "--xbzrle-cache",
-      paramLabel = "SIZE",
-      defaultValue = "64m",
-      converter = CacheConverter.class,
-      description = "Memory for sending deltas of pages, or off (${DEFAULT-VALUE}).")
-  private ByteSize xbzrleCache = new ByteSize(0);
-
-  @Option(
-      names = "--max-rounds",
-      paramLabel = "N",
-      defaultValue = "100",
-      description = "Rounds before --on-limit decides (${DEFAULT-VALUE}).")
-  private int maxRounds;
-
-  @Option(
-      names = "--timeout",
-      paramLabel = "DURATION",
-      defaultValue = "1h",
-      description = "Time before --on-limit decides (${DEFAULT-VALUE}).")
-  private Duration timeout = Duration.ZERO;
-
-  @Option(
-      names = "--on-limit",
-      paramLabel = "switch|abort",
-      defaultValue = "switch",
-      description =
-          "What to do with an image that changes too fast: switch over all the same, or give up"
-              + " (${DEFAULT-VALUE}).")
-  private LimitAction onLimit = LimitAction.SWITCH;
+  @Mixin private CodecOptions codec = CodecOptions.compressing();
 
   @Option(
       names = "--reconnect",
@@ -228,6 +174,8 @@ public final class SendCommand implements Callable<Integer> {
   }
 
   private void requireSense() {
+    limits.requireSense();
+    codec.requireSense();
     convergence.requireSense();
     if (reconnect < 0) {
       throw new CliException(
@@ -285,19 +233,12 @@ public final class SendCommand implements Callable<Integer> {
             memory,
             guest,
             CapturingConnector.of(SocketTransport.connector(endpoint.spec()), capture))
-        .withXbzrle(
-            xbzrleCache.bytes() == 0
-                ? null
-                : XbzrleSpec.DEFAULT.withCacheBytes(xbzrleCache.bytes()))
-        .withCompression(
-            compression.isEmpty() ? null : new CompressionSpec(compression.getAsInt(), workers))
+        .withXbzrle(codec.xbzrle())
+        .withCompression(codec.compression())
         .withMaxBandwidth(maxBandwidth == null ? 0 : maxBandwidth.bytesPerSecond())
-        .withDowntimeLimit(downtimeLimit)
-        .withMaxRounds(maxRounds)
-        .withTimeout(timeout)
+        .withLimits(limits.limits())
         .withPolicy(convergence.policyOr(IntentPolicy.of(new Intent.ShortDowntime())))
         .withSwitchOverCost(convergence.switchOverCost())
-        .withAtLimit(onLimit.atLimit())
         .withPeerTimeout(peerTimeout)
         .withPauseBeforeSwitchover(pauseBeforeSwitchover)
         // What is captured is one connection's stream.
@@ -332,27 +273,5 @@ public final class SendCommand implements Callable<Integer> {
       message += " (" + GOES_ON + ")";
     }
     return new CliException(message, interrupted ? ExitCode.INTERRUPTED : ExitCode.FAILED);
-  }
-
-  /** Reads {@code --compress}. */
-  public static final class CompressionConverter implements ITypeConverter<OptionalInt> {
-    /** Made by picocli. */
-    public CompressionConverter() {}
-
-    @Override
-    public OptionalInt convert(String value) {
-      return CodecChoice.parseCompression(value);
-    }
-  }
-
-  /** Reads {@code --xbzrle-cache}: 0 stands for off. */
-  public static final class CacheConverter implements ITypeConverter<ByteSize> {
-    /** Made by picocli. */
-    public CacheConverter() {}
-
-    @Override
-    public ByteSize convert(String value) {
-      return value.equalsIgnoreCase("off") ? new ByteSize(0) : ByteSize.parse(value);
-    }
   }
 }

@@ -1,7 +1,5 @@
 package io.pageflux.examples.predict;
 
-import io.pageflux.codec.XbzrleSpec;
-import io.pageflux.convergence.ConvergenceLimits;
 import io.pageflux.convergence.Intent;
 import io.pageflux.convergence.IntentPolicy;
 import io.pageflux.dirty.DirtyTrackers;
@@ -9,16 +7,15 @@ import io.pageflux.dirty.TrackingSpec;
 import io.pageflux.examples.cli.ByteRate;
 import io.pageflux.examples.cli.ByteSize;
 import io.pageflux.examples.cli.CliException;
+import io.pageflux.examples.cli.CodecOptions;
 import io.pageflux.examples.cli.Console;
 import io.pageflux.examples.cli.ConvergenceOptions;
 import io.pageflux.examples.cli.ExitCode;
-import io.pageflux.examples.cli.LimitAction;
-import io.pageflux.examples.image.SendCommand;
+import io.pageflux.examples.cli.LimitOptions;
 import io.pageflux.examples.kv.KvGuest;
 import io.pageflux.examples.kv.KvLoad;
 import io.pageflux.examples.report.JsonReport;
 import io.pageflux.memory.GuestMemory;
-import io.pageflux.migration.CompressionSpec;
 import io.pageflux.page.BatchGeometry;
 import io.pageflux.prediction.Forecast;
 import io.pageflux.prediction.ForecastSpec;
@@ -31,7 +28,6 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.OptionalInt;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
@@ -97,56 +93,9 @@ public final class PredictCommand implements Callable<Integer> {
       description = "How long the destination takes to answer (${DEFAULT-VALUE}).")
   private Duration roundTrip = Duration.ZERO;
 
-  @Option(
-      names = "--downtime-limit",
-      paramLabel = "DURATION",
-      defaultValue = "300ms",
-      description = "As for send (${DEFAULT-VALUE}).")
-  private Duration downtimeLimit = Duration.ZERO;
+  @Mixin private LimitOptions limits = new LimitOptions();
 
-  @Option(
-      names = "--compress",
-      paramLabel = "CODEC",
-      defaultValue = "zstd:1",
-      converter = SendCommand.CompressionConverter.class,
-      description = "zstd:LEVEL, or none (${DEFAULT-VALUE}).")
-  private OptionalInt compression = OptionalInt.empty();
-
-  @Option(
-      names = "--workers",
-      paramLabel = "N",
-      defaultValue = "2",
-      description = "How many threads would compress (${DEFAULT-VALUE}).")
-  private int workers;
-
-  @Option(
-      names = "--xbzrle-cache",
-      paramLabel = "SIZE",
-      defaultValue = "64m",
-      converter = SendCommand.CacheConverter.class,
-      description = "Memory for sending deltas of pages, or off (${DEFAULT-VALUE}).")
-  private ByteSize xbzrleCache = new ByteSize(0);
-
-  @Option(
-      names = "--max-rounds",
-      paramLabel = "N",
-      defaultValue = "100",
-      description = "As for send (${DEFAULT-VALUE}).")
-  private int maxRounds;
-
-  @Option(
-      names = "--timeout",
-      paramLabel = "DURATION",
-      defaultValue = "1h",
-      description = "As for send (${DEFAULT-VALUE}).")
-  private Duration timeout = Duration.ZERO;
-
-  @Option(
-      names = "--on-limit",
-      paramLabel = "switch|abort",
-      defaultValue = "switch",
-      description = "As for send (${DEFAULT-VALUE}).")
-  private LimitAction onLimit = LimitAction.SWITCH;
+  @Mixin private CodecOptions codec = CodecOptions.compressing();
 
   @Mixin private ConvergenceOptions convergence = new ConvergenceOptions();
 
@@ -180,7 +129,7 @@ public final class PredictCommand implements Callable<Integer> {
               new ForecastSpec(
                   t -> rate.bytesPerSecond(),
                   roundTrip,
-                  new ConvergenceLimits(downtimeLimit, maxRounds, timeout, onLimit.atLimit()),
+                  limits.limits(),
                   convergence.policyOr(IntentPolicy.of(new Intent.ShortDowntime())),
                   convergence.switchOverCost().expected(),
                   canThrottle,
@@ -219,12 +168,8 @@ public final class PredictCommand implements Callable<Integer> {
                 new ObservationSpec(
                     memory,
                     m -> DirtyTrackers.choose(m, TrackingSpec.DEFAULT).tracker(),
-                    xbzrleCache.bytes() == 0
-                        ? null
-                        : XbzrleSpec.DEFAULT.withCacheBytes(xbzrleCache.bytes()),
-                    compression.isEmpty()
-                        ? null
-                        : new CompressionSpec(compression.getAsInt(), workers),
+                    codec.xbzrle(),
+                    codec.compression(),
                     BatchGeometry.forPageSize(memory.layout().largestPageSizeBytes()),
                     duration,
                     ObservationSpec.DEFAULT_SAMPLE_BYTES,
@@ -238,6 +183,8 @@ public final class PredictCommand implements Callable<Integer> {
   }
 
   private void requireSense() {
+    limits.requireSense();
+    codec.requireSense();
     convergence.requireSense();
     if (convergence.needsThrottle() && !canThrottle) {
       throw usage(
@@ -262,15 +209,6 @@ public final class PredictCommand implements Callable<Integer> {
     }
     if (duration.toMillis() < 1000 || duration.toHours() >= 1 && duration.toSeconds() > 3600) {
       throw usage("--duration must be 1s to 1h, but it was " + duration);
-    }
-    if (maxRounds < 1) {
-      throw usage("--max-rounds must be 1 or more, but it was " + maxRounds);
-    }
-    if (timeout.isZero()) {
-      throw usage("--timeout must be more than 0");
-    }
-    if (workers < 1 || workers > 64) {
-      throw usage("--workers must be 1 to 64, but it was " + workers);
     }
   }
 

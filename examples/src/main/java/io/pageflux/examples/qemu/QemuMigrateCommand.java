@@ -1,20 +1,18 @@
 package io.pageflux.examples.qemu;
 
 import io.pageflux.MigrationException;
-import io.pageflux.codec.XbzrleSpec;
 import io.pageflux.examples.cli.ByteRate;
 import io.pageflux.examples.cli.ByteSize;
 import io.pageflux.examples.cli.CliException;
+import io.pageflux.examples.cli.CodecOptions;
 import io.pageflux.examples.cli.Console;
 import io.pageflux.examples.cli.ConvergenceOptions;
 import io.pageflux.examples.cli.Endpoint;
 import io.pageflux.examples.cli.ExitCode;
 import io.pageflux.examples.cli.Failures;
-import io.pageflux.examples.cli.LimitAction;
+import io.pageflux.examples.cli.LimitOptions;
 import io.pageflux.examples.control.ControlServer;
 import io.pageflux.examples.image.MigrationView;
-import io.pageflux.examples.image.SendCommand;
-import io.pageflux.migration.CompressionSpec;
 import io.pageflux.migration.MigrationStatus;
 import io.pageflux.migration.OutgoingControl;
 import io.pageflux.migration.OutgoingSpec;
@@ -25,7 +23,6 @@ import io.pageflux.qemu.qmp.QmpClient;
 import io.pageflux.qemu.qmp.QmpSpec;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.util.OptionalInt;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
@@ -97,63 +94,14 @@ public final class QemuMigrateCommand implements Callable<Integer> {
   private @Nullable Path socketDirectory;
 
   @Option(
-      names = "--downtime-limit",
-      paramLabel = "DURATION",
-      defaultValue = "300ms",
-      description = "Switch over when the rest takes no longer than this (${DEFAULT-VALUE}).")
-  private Duration downtimeLimit = Duration.ZERO;
-
-  @Option(
       names = "--max-bandwidth",
       paramLabel = "RATE",
       description = "Copy no more than this per second (no limit).")
   private @Nullable ByteRate maxBandwidth;
 
-  @Option(
-      names = "--compress",
-      paramLabel = "CODEC",
-      defaultValue = "none",
-      converter = SendCommand.CompressionConverter.class,
-      description = "zstd:LEVEL, or none: the memory stays within this process (${DEFAULT-VALUE}).")
-  private OptionalInt compression = OptionalInt.empty();
+  @Mixin private LimitOptions limits = new LimitOptions();
 
-  @Option(
-      names = "--workers",
-      paramLabel = "N",
-      defaultValue = "2",
-      description = "How many threads compress (${DEFAULT-VALUE}).")
-  private int workers;
-
-  @Option(
-      names = "--xbzrle-cache",
-      paramLabel = "SIZE",
-      defaultValue = "off",
-      converter = SendCommand.CacheConverter.class,
-      description = "Memory for sending deltas of pages, or off (${DEFAULT-VALUE}).")
-  private ByteSize xbzrleCache = new ByteSize(0);
-
-  @Option(
-      names = "--max-rounds",
-      paramLabel = "N",
-      defaultValue = "100",
-      description = "Rounds before --on-limit decides (${DEFAULT-VALUE}).")
-  private int maxRounds;
-
-  @Option(
-      names = "--timeout",
-      paramLabel = "DURATION",
-      defaultValue = "1h",
-      description = "Time before --on-limit decides (${DEFAULT-VALUE}).")
-  private Duration timeout = Duration.ZERO;
-
-  @Option(
-      names = "--on-limit",
-      paramLabel = "switch|abort",
-      defaultValue = "switch",
-      description =
-          "What to do with a guest that writes too fast: switch over all the same, or give up"
-              + " (${DEFAULT-VALUE}).")
-  private LimitAction onLimit = LimitAction.SWITCH;
+  @Mixin private CodecOptions codec = CodecOptions.plain();
 
   @Mixin private ConvergenceOptions convergence = new ConvergenceOptions();
 
@@ -190,6 +138,8 @@ public final class QemuMigrateCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
+    limits.requireSense();
+    codec.requireSense();
     convergence.requireSense();
     Path socket = ControlServer.requirePath(control);
     MigrationView view = new MigrationView(console, json);
@@ -223,19 +173,12 @@ public final class QemuMigrateCommand implements Callable<Integer> {
 
   private OutgoingSpec tune(OutgoingSpec outgoing) {
     return outgoing
-        .withXbzrle(
-            xbzrleCache.bytes() == 0
-                ? null
-                : XbzrleSpec.DEFAULT.withCacheBytes(xbzrleCache.bytes()))
-        .withCompression(
-            compression.isEmpty() ? null : new CompressionSpec(compression.getAsInt(), workers))
+        .withXbzrle(codec.xbzrle())
+        .withCompression(codec.compression())
         .withMaxBandwidth(maxBandwidth == null ? 0 : maxBandwidth.bytesPerSecond())
-        .withDowntimeLimit(downtimeLimit)
-        .withMaxRounds(maxRounds)
-        .withTimeout(timeout)
+        .withLimits(limits.limits())
         .withPolicy(convergence.policyOr(outgoing.policy()))
-        .withSwitchOverCost(convergence.switchOverCost())
-        .withAtLimit(onLimit.atLimit());
+        .withSwitchOverCost(convergence.switchOverCost());
   }
 
   /** Adds to a failure what it means for the guest: the source's QEMU knows. */

@@ -3,16 +3,16 @@ package io.pageflux.examples.qemu;
 import io.pageflux.codec.XbzrleCaches;
 import io.pageflux.codec.XbzrleSpec;
 import io.pageflux.examples.cli.ByteSize;
+import io.pageflux.examples.cli.CodecChoice;
+import io.pageflux.examples.cli.CodecOptions;
 import io.pageflux.examples.cli.Console;
 import io.pageflux.examples.cli.Endpoint;
-import io.pageflux.examples.image.SendCommand;
 import io.pageflux.migration.CompressionSpec;
 import io.pageflux.qemu.relay.QemuRelay;
 import io.pageflux.qemu.relay.RelaySpec;
 import io.pageflux.transport.tcp.SocketSpec;
 import io.pageflux.transport.tcp.SocketTransport;
 import java.time.Duration;
-import java.util.OptionalInt;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Option;
@@ -64,11 +64,11 @@ public final class RelayCommand {
               names = "--compress",
               paramLabel = "CODEC",
               defaultValue = "zstd:1",
-              converter = SendCommand.CompressionConverter.class,
+              converter = CodecOptions.CompressionConverter.class,
               description =
                   "zstd:LEVEL, or none (${DEFAULT-VALUE}). Harder, up to level 5, while the link"
                       + " limits the migration.")
-          OptionalInt compression,
+          CodecChoice compression,
       @Option(
               names = "--adaptive",
               description =
@@ -100,7 +100,9 @@ public final class RelayCommand {
     RelaySpec spec =
         RelaySpec.DEFAULT
             .withCompression(
-                compression.isEmpty() ? null : new CompressionSpec(compression.getAsInt(), workers))
+                compression.zstdLevel().isEmpty()
+                    ? null
+                    : new CompressionSpec(compression.zstdLevel().getAsInt(), workers))
             .withAdaptive(adaptive)
             .withXbzrle(
                 cache.bytes() == 0 ? null : XbzrleSpec.DEFAULT.withCacheBytes(cache.bytes()))
