@@ -4,10 +4,9 @@ import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
 import io.pageflux.channel.MadeConnection;
 import io.pageflux.channel.MigrationText;
+import io.pageflux.channel.SlabRelease;
 import io.pageflux.page.SlabPool;
-import io.pageflux.transport.Acceptor;
 import io.pageflux.transport.Connection;
-import java.time.Duration;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import reactor.core.publisher.Mono;
@@ -19,8 +18,6 @@ import reactor.core.scheduler.Schedulers;
  * conversation}, gives everything back, and sees to what comes after it.
  */
 final class CheckpointDestination {
-
-  private static final Duration RELEASE_TIMEOUT = Duration.ofSeconds(10);
 
   final IncomingCheckpointSpec spec;
   final Mono<Void> stop;
@@ -60,19 +57,7 @@ final class CheckpointDestination {
     /** After {@link HoldingPlace#close()}, when nothing arrives any more. */
     Mono<Void> close() {
       SlabPool used = pool;
-      Mono<Void> idle =
-          used == null
-              ? Mono.empty()
-              : used.closeWhenIdle()
-                  .timeout(
-                      RELEASE_TIMEOUT,
-                      Mono.error(
-                          () ->
-                              MigrationException.of(
-                                  Kind.INTERNAL,
-                                  "batches were not released: "
-                                      + used
-                                      + "; their memory is not freed")));
+      Mono<Void> idle = used == null ? Mono.empty() : SlabRelease.of(used, "batches");
       return place
           .close()
           .then(idle)
@@ -88,15 +73,7 @@ final class CheckpointDestination {
 
   /** Completes when the session has ended and memory is that of a checkpoint. */
   Mono<Void> run() {
-    Mono<Connection> accepting =
-        // Hidden, it is a request that accepts: who has been stopped before takes none.
-        Mono.just(spec.acceptor())
-            .hide()
-            .<Connection>flatMap(Acceptor::accept)
-            .doOnNext(line::made)
-            .takeUntilOther(stop)
-            .switchIfEmpty(Mono.error(CheckpointRun::stopped))
-            .doOnDiscard(Connection.class, Connection::dispose);
+    Mono<Connection> accepting = line.accept(spec.acceptor(), stop, CheckpointRun::stopped);
     return Mono.usingWhen(
             Mono.fromSupplier(
                 () -> {

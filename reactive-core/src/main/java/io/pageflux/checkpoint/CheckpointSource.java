@@ -1,11 +1,9 @@
 package io.pageflux.checkpoint;
 
 import io.pageflux.MigrationException;
-import io.pageflux.MigrationException.Kind;
 import io.pageflux.channel.MadeConnection;
 import io.pageflux.channel.MigrationText;
 import io.pageflux.transport.Connection;
-import io.pageflux.transport.Connector;
 import java.util.function.Consumer;
 import reactor.core.publisher.Mono;
 import reactor.core.scheduler.Scheduler;
@@ -45,22 +43,7 @@ final class CheckpointSource {
 
   private Mono<Void> protect(SourceResources resources) {
     Mono<Connection> connecting =
-        // Hidden, it is a request that connects: who has been stopped before makes none.
-        Mono.just(spec.connector())
-            .hide()
-            .<Connection>flatMap(Connector::connect)
-            .doOnNext(line::made)
-            .timeout(
-                spec.peerTimeout(),
-                Mono.error(
-                    () ->
-                        MigrationException.of(
-                            Kind.TIMEOUT,
-                            "no connection within " + MigrationText.of(spec.peerTimeout()))),
-                timer)
-            .takeUntilOther(stop)
-            .switchIfEmpty(Mono.error(CheckpointRun::stopped))
-            .doOnDiscard(Connection.class, Connection::dispose);
+        line.connect(spec.connector(), spec.peerTimeout(), timer, stop, CheckpointRun::stopped);
     return connecting.flatMap(
         connection ->
             Mono.usingWhen(

@@ -3,14 +3,10 @@ package io.pageflux.checkpoint;
 import io.pageflux.dirty.DirtyTracker;
 import io.pageflux.memory.GuestMemory;
 import io.pageflux.memory.MemoryPages;
-import io.pageflux.memory.PageSet;
-import io.pageflux.memory.RamBlock;
-import io.pageflux.page.BatchGeometry;
+import io.pageflux.operator.PageCopier;
 import io.pageflux.page.Lease;
 import io.pageflux.page.PageBatch;
-import io.pageflux.page.PageKind;
 import io.pageflux.page.SlabPool;
-import java.lang.foreign.MemorySegment;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import reactor.core.publisher.Flux;
@@ -29,14 +25,10 @@ import reactor.core.scheduler.Scheduler;
  */
 final class CopyOut {
 
-  private final GuestMemory memory;
-  private final MemoryPages pages;
-  private final DirtyTracker tracker;
+  private final PageCopier copier;
   private final SlabPool pool;
   private final Scheduler scanThread;
   private final Queue<PageBatch> staged = new ConcurrentLinkedQueue<>();
-  private int blockIndex;
-  private long page;
 
   /**
    * @param pages what is copied; does not change meanwhile
@@ -47,24 +39,14 @@ final class CopyOut {
       DirtyTracker tracker,
       SlabPool pool,
       Scheduler scanThread) {
-    this.memory = memory;
-    this.pages = pages;
-    this.tracker = tracker;
+    this.copier = new PageCopier(memory, pages, tracker, pool);
     this.pool = pool;
     this.scanThread = scanThread;
-    this.page = pages.of(0).nextSet(0);
-    skipCleanBlocks();
-  }
-
-  private void skipCleanBlocks() {
-    while (page < 0 && ++blockIndex < memory.blocks().size()) {
-      page = pages.of(blockIndex).nextSet(0);
-    }
   }
 
   /** {@return whether every page has been copied} */
   boolean isComplete() {
-    return page < 0;
+    return copier.isComplete();
   }
 
   /** Copies until nothing is left to copy or no slab is free. */
@@ -74,7 +56,7 @@ final class CopyOut {
       if (free == null) {
         return;
       }
-      staged.add(copy(free));
+      staged.add(copier.copyTo(free));
     }
   }
 
@@ -110,41 +92,7 @@ final class CopyOut {
     }
     Lease free = pool.tryAcquire();
     Mono<Lease> slab = free != null ? Mono.just(free) : pool.acquireOn(scanThread);
-    return slab.map(this::copy);
-  }
-
-  private PageBatch copy(Lease lease) {
-    try {
-      return copyTo(lease);
-    } catch (RuntimeException | Error e) {
-      lease.release();
-      throw e;
-    }
-  }
-
-  private PageBatch copyTo(Lease lease) {
-    BatchGeometry geometry = pool.geometry();
-    RamBlock block = memory.block(blockIndex);
-    PageSet set = pages.of(blockIndex);
-    int pageSize = block.pageSizeBytes();
-    PageBatch batch =
-        new PageBatch(blockIndex, block.layout(), lease, geometry.headroomBytes(), geometry);
-    MemorySegment slab = lease.segment();
-    long room = geometry.pagesPerBatch(pageSize);
-    while (page >= 0 && room > 0) {
-      long end = Math.min(set.nextClear(page), page + room);
-      long offset = batch.payloadOffset() + batch.payloadBytes();
-      MemorySegment.copy(
-          block.segment(), block.pageOffset(page), slab, offset, (end - page) * pageSize);
-      for (long p = page; p < end; p++, offset += pageSize) {
-        batch.append(p, PageKind.RAW, pageSize);
-        tracker.copied(blockIndex, p, slab, offset);
-      }
-      room -= end - page;
-      page = set.nextSet(end);
-    }
-    skipCleanBlocks();
-    return batch;
+    return slab.map(copier::copyTo);
   }
 
   /** Gives back what was staged and not sent. When nobody takes batches any more. */

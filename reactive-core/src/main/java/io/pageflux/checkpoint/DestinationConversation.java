@@ -181,18 +181,7 @@ final class DestinationConversation {
     require(Phase.LAYOUT, theirs);
     LayoutCheck.requireSame(theirs.layout(), memory.layout());
     BatchGeometry geometry = theirs.geometry();
-    BatchGeometry max = spec.maxGeometry();
-    if (geometry.maxPages() > max.maxPages() || geometry.payloadBytes() > max.payloadBytes()) {
-      throw MigrationException.of(
-          Kind.PROTOCOL,
-          ("the source sends batches of up to %d pages and %d bytes, but this side takes no more"
-                  + " than %d pages and %d bytes")
-              .formatted(
-                  geometry.maxPages(),
-                  geometry.payloadBytes(),
-                  max.maxPages(),
-                  max.payloadBytes()));
-    }
+    LayoutCheck.requireAtMost(geometry, spec.maxGeometry());
     // Two for each worker, one that is being read and one that is being staged.
     SlabPool slabs = new SlabPool(2 * spec.workers() + 2, geometry);
     resources.pool(slabs);

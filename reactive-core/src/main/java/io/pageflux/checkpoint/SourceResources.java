@@ -1,7 +1,6 @@
 package io.pageflux.checkpoint;
 
-import io.pageflux.MigrationException;
-import io.pageflux.MigrationException.Kind;
+import io.pageflux.channel.SlabRelease;
 import io.pageflux.codec.XbzrleEncoder;
 import io.pageflux.codec.XbzrleSpec;
 import io.pageflux.dirty.DirtyTracker;
@@ -10,7 +9,6 @@ import io.pageflux.operator.PageOperators;
 import io.pageflux.page.PageBatch;
 import io.pageflux.page.SlabPool;
 import io.pageflux.wire.Feature;
-import java.time.Duration;
 import org.jspecify.annotations.Nullable;
 import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
@@ -19,9 +17,6 @@ import reactor.core.scheduler.Schedulers;
 
 /** What a session takes at its source and must give back: threads, staging, tracker, cache. */
 final class SourceResources {
-
-  /** How long a transport may take to let go of the batches that it was sending. */
-  private static final Duration RELEASE_TIMEOUT = Duration.ofSeconds(10);
 
   final OutgoingCheckpointSpec spec;
   final Scheduler scanThread;
@@ -108,14 +103,7 @@ final class SourceResources {
    * all but the staging area is given back, and this ends in error.
    */
   Mono<Void> close() {
-    return pool.closeWhenIdle()
-        .timeout(
-            RELEASE_TIMEOUT,
-            Mono.error(
-                () ->
-                    MigrationException.of(
-                        Kind.INTERNAL,
-                        "batches were not released: " + pool + "; their memory is not freed")))
+    return SlabRelease.of(pool, "batches")
         .onErrorResume(e -> free().then(Mono.error(e)))
         .then(free())
         // Who hears of the end hears it when the threads have been told to go, and not on them.

@@ -4,6 +4,7 @@ import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
 import io.pageflux.channel.MigrationText;
 import io.pageflux.channel.RecordDecompressor;
+import io.pageflux.channel.SlabRelease;
 import io.pageflux.channel.WireChannel;
 import io.pageflux.memory.RamLayout;
 import io.pageflux.page.BatchGeometry;

@@ -5,6 +5,7 @@ import io.pageflux.MigrationException.Kind;
 import io.pageflux.channel.MadeConnection;
 import io.pageflux.channel.MigrationText;
 import io.pageflux.channel.RecordDecompressor;
+import io.pageflux.channel.SlabRelease;
 import io.pageflux.channel.WireChannel;
 import io.pageflux.codec.DeltaDecoder;
 import io.pageflux.codec.PageLoader;
@@ -17,7 +18,6 @@ import io.pageflux.page.PageKind;
 import io.pageflux.page.SlabPool;
 import io.pageflux.postcopy.AbsentPages;
 import io.pageflux.postcopy.PostcopyMemory;
-import io.pageflux.transport.Acceptor;
 import io.pageflux.transport.Connection;
 import io.pageflux.wire.Feature;
 import io.pageflux.wire.LayoutCheck;
@@ -158,15 +158,7 @@ final class IncomingSession {
   }
 
   Mono<MigrationInfo> run() {
-    Mono<Connection> accepting =
-        // Hidden, it is a request that accepts: who has been stopped before takes none.
-        Mono.just(spec.acceptor())
-            .hide()
-            .<Connection>flatMap(Acceptor::accept)
-            .doOnNext(line::made)
-            .takeUntilOther(stop)
-            .switchIfEmpty(Mono.error(MigrationRun::cancelled))
-            .doOnDiscard(Connection.class, Connection::dispose);
+    Mono<Connection> accepting = line.accept(spec.acceptor(), stop, MigrationRun::cancelled);
     return Mono.<Void>fromRunnable(this::requireNotLent)
         .then(received(accepting))
         .onErrorMap(this::withMissingPages)
@@ -641,18 +633,7 @@ final class IncomingSession {
       require(Phase.LAYOUT, theirs);
       LayoutCheck.requireSame(theirs.layout(), memory.layout());
       BatchGeometry geometry = theirs.geometry();
-      BatchGeometry max = spec.maxGeometry();
-      if (geometry.maxPages() > max.maxPages() || geometry.payloadBytes() > max.payloadBytes()) {
-        throw MigrationException.of(
-            Kind.PROTOCOL,
-            ("the source sends batches of up to %d pages and %d bytes, but this side takes no more"
-                    + " than %d pages and %d bytes")
-                .formatted(
-                    geometry.maxPages(),
-                    geometry.payloadBytes(),
-                    max.maxPages(),
-                    max.payloadBytes()));
-      }
+      LayoutCheck.requireAtMost(geometry, spec.maxGeometry());
       // Two for each worker, one that is being read and one that is being applied.
       this.takes(geometry);
       SlabPool slabs = new SlabPool(2 * spec.workers() + 2, geometry);

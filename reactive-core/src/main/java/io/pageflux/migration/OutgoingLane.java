@@ -4,6 +4,7 @@ import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
 import io.pageflux.channel.MadeConnection;
 import io.pageflux.channel.MigrationText;
+import io.pageflux.channel.SlabRelease;
 import io.pageflux.channel.WireChannel;
 import io.pageflux.codec.ZeroTest;
 import io.pageflux.memory.GuestMemory;

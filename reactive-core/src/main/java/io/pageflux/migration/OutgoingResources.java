@@ -2,6 +2,7 @@ package io.pageflux.migration;
 
 import io.pageflux.MigrationException;
 import io.pageflux.channel.MigrationText;
+import io.pageflux.channel.SlabRelease;
 import io.pageflux.codec.XbzrleCounters;
 import io.pageflux.codec.XbzrleEncoder;
 import io.pageflux.codec.XbzrleSpec;

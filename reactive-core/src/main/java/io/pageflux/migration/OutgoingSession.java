@@ -6,7 +6,6 @@ import io.pageflux.channel.MadeConnection;
 import io.pageflux.channel.MigrationText;
 import io.pageflux.convergence.ConvergenceStep;
 import io.pageflux.transport.Connection;
-import io.pageflux.transport.Connector;
 import java.time.Duration;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
@@ -149,22 +148,7 @@ final class OutgoingSession implements OutgoingControl.Target {
   private Mono<MigrationInfo> migrate(OutgoingResources resources) {
     statistics.tracker(resources.tracker.name());
     Mono<Connection> connecting =
-        // Hidden, it is a request that connects: who has been stopped before makes none.
-        Mono.just(spec.connector())
-            .hide()
-            .<Connection>flatMap(Connector::connect)
-            .doOnNext(line::made)
-            .timeout(
-                spec.peerTimeout(),
-                Mono.error(
-                    () ->
-                        MigrationException.of(
-                            Kind.TIMEOUT,
-                            "no connection within " + MigrationText.of(spec.peerTimeout()))),
-                timer)
-            .takeUntilOther(stop)
-            .switchIfEmpty(Mono.error(MigrationRun::cancelled))
-            .doOnDiscard(Connection.class, Connection::dispose);
+        line.connect(spec.connector(), spec.peerTimeout(), timer, stop, MigrationRun::cancelled);
     Mono<MigrationInfo> attempt =
         connecting.flatMap(
             connection ->

@@ -3,14 +3,9 @@ package io.pageflux.operator;
 import io.pageflux.dirty.DirtyTracker;
 import io.pageflux.memory.GuestMemory;
 import io.pageflux.memory.MemoryPages;
-import io.pageflux.memory.PageSet;
-import io.pageflux.memory.RamBlock;
-import io.pageflux.page.BatchGeometry;
 import io.pageflux.page.Lease;
 import io.pageflux.page.PageBatch;
-import io.pageflux.page.PageKind;
 import io.pageflux.page.SlabPool;
-import java.lang.foreign.MemorySegment;
 import java.time.Duration;
 import java.util.concurrent.TimeUnit;
 import java.util.function.BooleanSupplier;
@@ -86,14 +81,14 @@ public final class PageScanner {
     return Flux.<Cursor, Cursor>generate(
             () -> new Cursor(pages),
             (cursor, sink) -> {
-              if (cursor.atEnd() || leave.getAsBoolean()) {
+              if (cursor.copier.isComplete() || leave.getAsBoolean()) {
                 sink.complete();
               } else {
                 sink.next(cursor);
               }
               return cursor;
             })
-        .concatMap(cursor -> slab(cursor).map(lease -> copy(cursor, lease)), 0)
+        .concatMap(cursor -> slab(cursor).map(cursor.copier::copyTo), 0)
         .subscribeOn(scheduler)
         .doOnDiscard(Lease.class, Lease::release)
         .doOnDiscard(PageBatch.class, PageBatch::release);
@@ -114,34 +109,15 @@ public final class PageScanner {
         });
   }
 
-  private PageBatch copy(Cursor cursor, Lease lease) {
-    try {
-      return cursor.fill(lease);
-    } catch (RuntimeException | Error e) {
-      lease.release();
-      throw e;
-    }
-  }
-
-  /** Where the reading is. Used serially. */
+  /** Where the reading is, and since when. Used serially. */
   private final class Cursor {
 
-    private final MemoryPages pages;
-    private int blockIndex;
-    private long page;
+    private final PageCopier copier;
     private long sliceBeganNanos;
 
     Cursor(MemoryPages pages) {
-      this.pages = pages;
       beginSlice();
-      this.page = pages.of(0).nextSet(0);
-      skipCleanBlocks();
-    }
-
-    private void skipCleanBlocks() {
-      while (page < 0 && ++blockIndex < memory.blocks().size()) {
-        page = pages.of(blockIndex).nextSet(0);
-      }
+      this.copier = new PageCopier(memory, pages, tracker, pool);
     }
 
     void beginSlice() {
@@ -150,35 +126,6 @@ public final class PageScanner {
 
     boolean sliceIsOver() {
       return scheduler.now(TimeUnit.NANOSECONDS) - sliceBeganNanos >= SLICE.toNanos();
-    }
-
-    boolean atEnd() {
-      return page < 0;
-    }
-
-    PageBatch fill(Lease lease) {
-      BatchGeometry geometry = pool.geometry();
-      RamBlock block = memory.block(blockIndex);
-      PageSet set = pages.of(blockIndex);
-      int pageSize = block.pageSizeBytes();
-      PageBatch batch =
-          new PageBatch(blockIndex, block.layout(), lease, geometry.headroomBytes(), geometry);
-      MemorySegment slab = lease.segment();
-      long room = geometry.pagesPerBatch(pageSize);
-      while (page >= 0 && room > 0) {
-        long end = Math.min(set.nextClear(page), page + room);
-        long offset = batch.payloadOffset() + batch.payloadBytes();
-        MemorySegment.copy(
-            block.segment(), block.pageOffset(page), slab, offset, (end - page) * pageSize);
-        for (long p = page; p < end; p++, offset += pageSize) {
-          batch.append(p, PageKind.RAW, pageSize);
-          tracker.copied(blockIndex, p, slab, offset);
-        }
-        room -= end - page;
-        page = set.nextSet(end);
-      }
-      skipCleanBlocks();
-      return batch;
     }
   }
 }

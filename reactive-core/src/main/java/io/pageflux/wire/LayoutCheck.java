@@ -4,13 +4,14 @@ import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
 import io.pageflux.memory.RamBlockLayout;
 import io.pageflux.memory.RamLayout;
+import io.pageflux.page.BatchGeometry;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Function;
 import java.util.stream.Collectors;
 
-/** Compares the RAM blocks of the two sides of a migration. */
+/** Compares the two sides of a migration: their RAM blocks, and their batches. */
 public final class LayoutCheck {
 
   /** How much of two layouts a message shows: beyond that nobody reads it. */
@@ -37,6 +38,24 @@ public final class LayoutCheck {
                 String.join("; ", differences(source, destination)),
                 show(source),
                 show(destination)));
+  }
+
+  /**
+   * Requires that batches are no larger than this side takes.
+   *
+   * @param source what the source sends
+   * @param most what the destination takes at the most
+   * @throws MigrationException of kind {@code PROTOCOL} that names both
+   */
+  public static void requireAtMost(BatchGeometry source, BatchGeometry most) {
+    if (source.maxPages() > most.maxPages() || source.payloadBytes() > most.payloadBytes()) {
+      throw MigrationException.of(
+          Kind.PROTOCOL,
+          ("the source sends batches of up to %d pages and %d bytes, but this side takes no more"
+                  + " than %d pages and %d bytes")
+              .formatted(
+                  source.maxPages(), source.payloadBytes(), most.maxPages(), most.payloadBytes()));
+    }
   }
 
   private static List<String> differences(RamLayout source, RamLayout destination) {

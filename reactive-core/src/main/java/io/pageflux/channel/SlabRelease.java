@@ -1,4 +1,4 @@
-package io.pageflux.migration;
+package io.pageflux.channel;
 
 import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
@@ -10,7 +10,7 @@ import reactor.core.publisher.Mono;
  * The end of a pool of slabs: whoever has some in hands lets go of them soon, or never does, and
  * nobody is to wait for that.
  */
-final class SlabRelease {
+public final class SlabRelease {
 
   /** How long those may take who have slabs in hands that they are to release. */
   private static final Duration PATIENCE = Duration.ofSeconds(10);
@@ -23,7 +23,7 @@ final class SlabRelease {
    *
    * @param what the slabs hold, for the message
    */
-  static Mono<Void> of(SlabPool pool, String what) {
+  public static Mono<Void> of(SlabPool pool, String what) {
     return pool.closeWhenIdle()
         .timeout(
             PATIENCE,
