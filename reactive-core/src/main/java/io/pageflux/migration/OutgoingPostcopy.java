@@ -40,7 +40,7 @@ final class OutgoingPostcopy {
   private static final int WINDOWS_PER_SECOND = 50;
 
   /** but twice what the destination takes before it says so, at the least. */
-  private static final long LEAST_WINDOW_BYTES = 2 * IncomingSession.PUSH_ACKNOWLEDGED_BYTES;
+  private static final long LEAST_WINDOW_BYTES = 2 * IncomingConversation.PUSH_ACKNOWLEDGED_BYTES;
 
   private final OutgoingSpec spec;
   private final GuestMemory memory;
