@@ -31,6 +31,7 @@ import io.pageflux.examples.qemu.QmpCommand;
 import io.pageflux.examples.qemu.RelayCommand;
 import java.time.Duration;
 import java.util.List;
+import java.util.Locale;
 
 /** The command line: {@code pageflux COMMAND}. */
 public final class Main {
@@ -41,6 +42,8 @@ public final class Main {
 
   /** Runs a command and exits with its exit code. */
   public static void main(String[] args) {
+    // All that is said is in English, and some of it is read by programs.
+    Locale.setDefault(Locale.Category.FORMAT, Locale.ROOT);
     Logging.configure(false);
     Interruption interruption = Interruption.install(PATIENCE_WHEN_INTERRUPTED);
     int exitCode = run(new Console(System.out, System.err, interruption), args);

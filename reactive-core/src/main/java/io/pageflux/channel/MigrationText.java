@@ -1,6 +1,7 @@
 package io.pageflux.channel;
 
 import java.time.Duration;
+import java.util.Locale;
 
 /** Words for people. */
 public final class MigrationText {
@@ -13,7 +14,9 @@ public final class MigrationText {
     if (millis < 1000) {
       return millis + " ms";
     }
-    return millis % 1000 == 0 ? millis / 1000 + " s" : "%.1f s".formatted(millis / 1000.0);
+    return millis % 1000 == 0
+        ? millis / 1000 + " s"
+        : String.format(Locale.ROOT, "%.1f s", millis / 1000.0);
   }
 
   /** What a failure says, or what it is if it says nothing. */
