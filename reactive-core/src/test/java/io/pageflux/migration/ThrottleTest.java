@@ -88,12 +88,11 @@ class ThrottleTest {
     return Mono.empty();
   }
 
+  /** What a guest may take that does nothing; and how long the other side may be silent, too. */
+  private static final Duration PATIENCE = Duration.ofSeconds(1);
+
   private OutgoingSpec spec(Guest guest, ConvergencePolicy.Maker policy) {
-    return source
-        .outgoing(transport.connector())
-        .withGuest(guest)
-        .withPolicy(policy)
-        .withPeerTimeout(Duration.ofMillis(400));
+    return source.outgoing(transport.connector()).withGuest(guest).withPolicy(policy);
   }
 
   private End migrate(OutgoingSpec spec) {
@@ -249,12 +248,12 @@ class ThrottleTest {
                 percent == 0
                     ? Mono.empty()
                     : Mono.<Void>never().doOnCancel(() -> notes.add("cancelled")));
-    End end = migrate(spec(guest, THROTTLING));
+    End end = migrate(spec(guest, THROTTLING).withPeerTimeout(PATIENCE));
     assertThat(end.error()).isNull();
     assertThat(notes).containsExactlyInAnyOrder("throttle 50", "pause", "cancelled", "throttle 0");
     assertThat(notes).last().isEqualTo("throttle 0");
     assertThat(steps)
-        .anySatisfy(step -> assertThat(step.why()).isEqualTo("it took longer than 400 ms"));
+        .anySatisfy(step -> assertThat(step.why()).isEqualTo("it took longer than 1 s"));
   }
 
   @Test
@@ -270,7 +269,7 @@ class ThrottleTest {
                       }
                       return null;
                     }));
-    assertThat(migrate(spec(guest, THROTTLING)).error()).isNull();
+    assertThat(migrate(spec(guest, THROTTLING).withPeerTimeout(PATIENCE)).error()).isNull();
     assertThat(notes).last().isEqualTo("throttle 0");
   }
 
@@ -283,10 +282,10 @@ class ThrottleTest {
             return Mono.error(new IllegalStateException("no"));
           }
         };
-    End end = migrate(spec(guest, THROTTLING));
+    End end = migrate(spec(guest, THROTTLING).withPeerTimeout(PATIENCE));
     assertThat(end.message())
         .isEqualTo(
-            "the guest could not pause: no; and it stays throttled: it took longer than 400 ms");
+            "the guest could not pause: no; and it stays throttled: it took longer than 1 s");
     assertThat(steps.getLast().kind()).isEqualTo(ConvergenceStep.Kind.THROTTLE_REFUSED);
   }
 
