@@ -2,6 +2,7 @@ package io.pageflux.qemu.multifd;
 
 import static io.pageflux.qemu.testing.QemuProcess.PATIENCE;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.pageflux.memory.RamBlockLayout;
 import io.pageflux.memory.RamLayout;
@@ -45,19 +46,56 @@ class MultifdToQemuTest {
   })
   void whatIsSentIsInQemusMemory(
       String method, int channelCount, boolean withWorkers, int pagesPerBatch) {
-    MultifdCompression compression = MultifdCompression.valueOf(method.toUpperCase(Locale.ROOT));
+    send(
+        "pc-i440fx-7.2",
+        MultifdOutgoingSpec.forMachinesUpTo80(compression(method)),
+        channelCount,
+        withWorkers,
+        pagesPerBatch);
+  }
+
+  @ParameterizedTest
+  @CsvSource({"none,4,true,300", "zlib,2,true,64", "zstd,4,true,300", "zstd,1,false,64"})
+  void newerQemusTakeFlushRecordsAndZeroPagesInPackets(
+      String method, int channelCount, boolean withWorkers, int pagesPerBatch) {
+    try (QemuProcess qemu = QemuProcess.builder().start()) {
+      String version = qemu.qmp().qemuVersion();
+      assumeTrue(
+          Integer.parseInt(version.substring(0, version.indexOf('.'))) >= 9,
+          "QEMU takes these since 9.0, and this one is " + version);
+    }
+    send(
+        "pc-i440fx-9.0",
+        MultifdOutgoingSpec.forQemuSince90(compression(method)),
+        channelCount,
+        withWorkers,
+        pagesPerBatch);
+  }
+
+  private static MultifdCompression compression(String method) {
+    return MultifdCompression.valueOf(method.toUpperCase(Locale.ROOT));
+  }
+
+  private static void send(
+      String machine,
+      MultifdOutgoingSpec spec,
+      int channelCount,
+      boolean withWorkers,
+      int pagesPerBatch) {
     Scheduler workers = Schedulers.newParallel("multifd-test", 2, true);
     List<Connection> connections = new ArrayList<>();
     BatchGeometry geometry = new BatchGeometry(pagesPerBatch, pagesPerBatch * 4096);
     try (SlabPool pool = new SlabPool(8, geometry);
         QemuProcess qemu =
-            QemuProcess.builder()
-                .machine("pc-i440fx-7.2")
-                .with("-S", "-incoming", "defer")
-                .start()) {
+            QemuProcess.builder().machine(machine).with("-S", "-incoming", "defer").start()) {
       qemu.commands().setCapabilities(Map.of("multifd", true, "events", true)).block(PATIENCE);
       qemu.commands()
-          .setParameters(Map.of("multifd-channels", channelCount, "multifd-compression", method))
+          .setParameters(
+              Map.of(
+                  "multifd-channels",
+                  channelCount,
+                  "multifd-compression",
+                  spec.compression().name().toLowerCase(Locale.ROOT)))
           .block(PATIENCE);
       qemu.commands().migrateIncoming("tcp:127.0.0.1:0").block(PATIENCE);
       MigrateStatus status = Objects.requireNonNull(qemu.commands().queryMigrate().block(PATIENCE));
@@ -70,9 +108,8 @@ class MultifdToQemuTest {
       ChangingPages pages = new ChangingPages(RAM, pool, 5, channelCount);
 
       MultifdOutgoing.send(
-              MultifdOutgoingSpec.forMachinesUpTo80(compression)
-                  .withWorkers(withWorkers ? workers : null),
-              new QemuStreamSpec("pc-i440fx-7.2", QemuRamLayout.of(new RamLayout(List.of(RAM)))),
+              spec.withWorkers(withWorkers ? workers : null),
+              new QemuStreamSpec(machine, QemuRamLayout.of(new RamLayout(List.of(RAM)))),
               pages.batches(),
               connections.get(0),
               connections.subList(1, connections.size()))

@@ -12,8 +12,11 @@ import io.pageflux.qemu.testing.RequiresQemu;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 import reactor.core.publisher.Flux;
 import reactor.test.StepVerifier;
@@ -47,6 +50,32 @@ class QmpQemuTest {
       byte[] later = qemu.pmemsave(WRITER);
       WRITER.check(later);
       assertThat(WRITER.generation(later)).isGreaterThan(WRITER.generation(stopped));
+    }
+  }
+
+  @Test
+  void qmpIsSpokenOverTcpToo() throws Exception {
+    try (QemuProcess qemu =
+        QemuProcess.builder()
+            .with("-chardev", "socket,id=tcp,host=127.0.0.1,port=0,server=on,wait=off")
+            .with("-mon", "chardev=tcp,mode=control")
+            .start()) {
+      // "disconnected:tcp:127.0.0.1:PORT,server=on"
+      String chardevs =
+          Objects.requireNonNull(qemu.qmp().execute("query-chardev").block(PATIENCE)).toString();
+      Matcher port = Pattern.compile("tcp:127\\.0\\.0\\.1:(\\d+)").matcher(chardevs);
+      assertThat(port.find()).as(chardevs).isTrue();
+      QmpClient client =
+          Objects.requireNonNull(
+              QmpClient.connect(QmpSpec.of(QmpAddress.parse("127.0.0.1:" + port.group(1))))
+                  .block(PATIENCE));
+      var events = new LinkedBlockingQueue<String>();
+      client.events().map(QmpEvent::name).subscribe(events::add, e -> {});
+      assertThat(client.qemuVersion()).isEqualTo(qemu.qmp().qemuVersion());
+      client.commands().stop().block(PATIENCE);
+      assertThat(events.poll(PATIENCE.toSeconds(), TimeUnit.SECONDS)).isEqualTo("STOP");
+      assertThat(qemu.commands().isRunning().block(PATIENCE)).isFalse();
+      client.close().block(PATIENCE);
     }
   }
 
