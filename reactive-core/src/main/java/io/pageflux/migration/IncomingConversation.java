@@ -581,6 +581,10 @@ final class IncomingConversation {
 
   private void start(WireRecord.Commit commit) {
     require(Phase.AWAITING_COMMIT, commit);
+    PostcopyMemory absentBy = spec.postcopy();
+    if (!migration.switched && absentBy != null) {
+      absentBy.becomeWhole(); // Before the guest runs, which would wait for nothing.
+    }
     guest.start();
   }
 

@@ -92,6 +92,14 @@ public final class PostcopyMemory {
     }
   }
 
+  /**
+   * For a migration: every page has come before the guest was started, also what an earlier
+   * migration had left absent that was given up.
+   */
+  public void becomeWhole() {
+    absent = null;
+  }
+
   /** {@return the state of the pages while some may be absent; null else} */
   public @Nullable AbsentPages absent() {
     return absent;

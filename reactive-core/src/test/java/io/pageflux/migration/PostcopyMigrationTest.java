@@ -388,6 +388,50 @@ class PostcopyMigrationTest {
   }
 
   @Test
+  void whatAnAbandonedPostcopyHasLeftAbsentIsHereAfterAMigrationWithoutOne() {
+    guest.fill();
+    guest.start();
+    Guest refusing =
+        new Guest() {
+          @Override
+          public Mono<Void> pause() {
+            return newGuest.pause();
+          }
+
+          @Override
+          public Mono<Void> resume() {
+            return newGuest.resume();
+          }
+
+          @Override
+          public Mono<Void> loadDeviceState(Flux<byte[]> pieces) {
+            return Mono.error(new IllegalStateException("not this one"));
+          }
+        };
+    Ends abandoned =
+        ends(
+            OutgoingMigration.of(outgoing()).run(),
+            IncomingMigration.of(
+                    IncomingSpec.of(destination, refusing, transport.acceptor())
+                        .withPostcopy(absentBy))
+                .run());
+    assertThat(abandoned.in().message()).contains("not this one");
+    assertThat(abandoned.out().error()).isNotNull();
+    assertThat(guest.running).isTrue();
+    assertThat(Objects.requireNonNull(absentBy.absent()).missing()).isPositive();
+    Ends whole =
+        ends(
+            OutgoingMigration.of(outgoing().withPolicy(LimitPolicy::new).withMaxRounds(2)).run(),
+            IncomingMigration.of(incoming()).run());
+    assertThat(whole.out().error()).isNull();
+    assertThat(whole.in().error()).isNull();
+    assertThat(absentBy.absent()).isNull();
+    newGuest.stop();
+    newGuest.verify();
+    assertThat(newGuest.wrong).isNull();
+  }
+
+  @Test
   void nobodyStopsItOnceTheGuestRunsAtTheDestination() {
     guest.fill();
     guest.start();
