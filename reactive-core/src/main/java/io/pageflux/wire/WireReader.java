@@ -30,6 +30,9 @@ import org.jspecify.annotations.Nullable;
  */
 public final class WireReader implements AutoCloseable {
 
+  /** How many bytes every stream begins with, whatever its version. */
+  public static final int PREAMBLE_BYTES = WireFormat.PREAMBLE_BYTES;
+
   private enum State {
     PREAMBLE,
     HEADER,

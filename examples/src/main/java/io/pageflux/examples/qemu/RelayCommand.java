@@ -122,8 +122,12 @@ public final class RelayCommand {
                       caches,
                       acceptor,
                       SocketTransport.connector(connect.spec()),
-                      stray -> console.err().println("pageflux: " + stray)));
+                      this::turnedAway));
     }
+  }
+
+  private void turnedAway(String stray) {
+    console.err().println("pageflux: " + stray);
   }
 
   @Command(name = "destination", description = "The relay that hands the stream to QEMU.")
@@ -163,7 +167,9 @@ public final class RelayCommand {
     return new RelayRunner(console, once, "the source's relay", "%s")
         .run(
             SocketTransport.listen(listen.spec()),
-            acceptor -> QemuRelay.destination(spec, acceptor, SocketTransport.connector(qemu)));
+            acceptor ->
+                QemuRelay.destination(
+                    spec, acceptor, SocketTransport.connector(qemu), this::turnedAway));
   }
 
   /** Reads {@code --xbzrle-cache}: 0 stands for off. */

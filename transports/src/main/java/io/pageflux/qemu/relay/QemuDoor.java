@@ -6,39 +6,27 @@ import io.pageflux.channel.MadeConnection;
 import io.pageflux.qemu.stream.QemuFirstBytes;
 import io.pageflux.transport.Acceptor;
 import io.pageflux.transport.Connection;
+import java.nio.ByteBuffer;
 import java.time.Duration;
-import java.util.LinkedHashSet;
 import java.util.List;
-import java.util.Set;
-import java.util.concurrent.TimeoutException;
 import java.util.function.Consumer;
-import reactor.core.Disposable;
-import reactor.core.Disposables;
 import reactor.core.publisher.Mono;
 import reactor.core.publisher.Sinks;
 import reactor.core.scheduler.Scheduler;
 
 /**
- * Lets one QEMU in, and turns away whoever else connects: port scanners, health checks, people with
- * a browser. The destination's QEMU waits for a single connection and exits when it is closed, so
- * nobody connects to it before the source's QEMU has begun to speak.
+ * Lets one QEMU in, and turns away whoever else connects. The destination's QEMU waits for a single
+ * connection and exits when it is closed, so nobody connects to it before the source's QEMU has
+ * begun to speak.
  *
- * <p>Clients are heard beside one another, so one that says nothing is in nobody's way. The door
- * stays open while the migration passes, for QEMU opens further connections with its capabilities
- * multifd and postcopy-preempt: a destination that got only the first one would run a guest without
- * its memory, so that ends it all. The former are known by their first bytes. The latter are
- * silent, and could be anybody: they come after the first connection, shortly before
+ * <p>The door stays open while the migration passes, for QEMU opens further connections with its
+ * capabilities multifd and postcopy-preempt: a destination that got only the first one would run a
+ * guest without its memory, so that ends it all. The former are known by their first bytes. The
+ * latter are silent, and could be anybody: they come after the first connection, shortly before
  * POSTCOPY_ADVISE or after it, and before the guest has been given away. Whoever connects then ends
  * the migration, while the source can still go on.
- *
- * <p><b>Memory bound:</b> a read burst of each of {@value #MOST_UNDECIDED} clients.
- *
- * <p><b>Threading:</b> for any thread.
  */
-final class QemuDoor implements Disposable {
-
-  /** How many clients are heard at a time; more of them wait in the acceptor. */
-  private static final int MOST_UNDECIDED = 16;
+final class QemuDoor extends Door {
 
   private enum Stage {
     WAITING,
@@ -49,19 +37,10 @@ final class QemuDoor implements Disposable {
     HANDED_OVER
   }
 
-  private final Acceptor acceptor;
   private final MadeConnection line;
-  private final Duration patience;
-  private final Scheduler timer;
-  private final Consumer<String> strays;
   private final Sinks.One<Connection> qemu = Sinks.one();
   private final Sinks.Empty<Void> further = Sinks.empty();
-  private final Disposable.Swap accepting = Disposables.swap();
-
-  // All guarded by this object's monitor.
-  private final Set<PeekedConnection> undecided = new LinkedHashSet<>();
-  private Stage stage = Stage.WAITING;
-  private boolean closed;
+  private Stage stage = Stage.WAITING; // guarded by this object's monitor
 
   /**
    * @param line learns of QEMU's connection, which is not closed with the door
@@ -74,16 +53,13 @@ final class QemuDoor implements Disposable {
       Duration patience,
       Scheduler timer,
       Consumer<String> strays) {
-    this.acceptor = acceptor;
+    super(acceptor, QemuFirstBytes.LENGTH, patience, timer, strays);
     this.line = line;
-    this.patience = patience;
-    this.timer = timer;
-    this.strays = strays;
   }
 
   /** {@return QEMU's connection, when it has begun to speak} To be subscribed to once. */
   Mono<Connection> qemu() {
-    return qemu.asMono().doOnSubscribe(s -> open());
+    return qemu.asMono().doOnSubscribe(s -> open(qemu::tryEmitError));
   }
 
   /** {@return fails when QEMU has opened a further connection} */
@@ -91,70 +67,19 @@ final class QemuDoor implements Disposable {
     return further.asMono();
   }
 
-  private void open() {
-    accepting.update(
-        // Hidden, it is a request that accepts: who has been stopped before takes none.
-        Mono.<Connection>defer(acceptor::accept)
-            .hide()
-            .map(this::enter)
-            .repeat()
-            .flatMap(this::hear, MOST_UNDECIDED)
-            .subscribe(v -> {}, qemu::tryEmitError));
+  @Override
+  boolean admits() {
+    return stage != Stage.ADVISED;
   }
 
-  private PeekedConnection enter(Connection connection) {
-    PeekedConnection client = new PeekedConnection(connection, QemuFirstBytes.LENGTH);
-    boolean urgentPages;
-    boolean enters;
-    synchronized (this) {
-      urgentPages = stage == Stage.ADVISED;
-      enters = !closed && !urgentPages;
-      if (enters) {
-        undecided.add(client);
-      }
-    }
-    if (!enters) {
-      client.dispose();
-    }
-    if (urgentPages) {
-      fail(secondConnection());
-    }
-    return client;
+  @Override
+  void refused() {
+    fail(secondConnection());
   }
 
-  private Mono<Void> hear(PeekedConnection client) {
-    return client
-        .peek()
-        .timeout(patience, timer)
-        .map(QemuFirstBytes::of)
-        .doOnNext(first -> judge(client, first))
-        .switchIfEmpty(turnAway(client, "it closed its connection without a word"))
-        .onErrorResume(e -> turnAway(client, reason(e)))
-        .then();
-  }
-
-  private String reason(Throwable e) {
-    return e instanceof TimeoutException
-        ? "it said nothing within " + patience.toSeconds() + " s"
-        : String.valueOf(e.getMessage());
-  }
-
-  private <T> Mono<T> turnAway(PeekedConnection client, String why) {
-    return Mono.fromRunnable(
-        () -> {
-          if (leaves(client)) {
-            client.dispose();
-            strays.accept("%s was turned away: %s".formatted(client.peer(), why));
-          }
-        });
-  }
-
-  private synchronized boolean leaves(PeekedConnection client) {
-    return undecided.remove(client);
-  }
-
-  private void judge(PeekedConnection client, QemuFirstBytes first) {
-    switch (first) {
+  @Override
+  void judge(PeekedConnection client, ByteBuffer first) {
+    switch (QemuFirstBytes.of(first)) {
       case MIGRATION -> letIn(client, Stage.PRECOPY);
       case RESUMED_POSTCOPY -> letIn(client, Stage.HANDED_OVER);
       case MULTIFD_CHANNEL -> {
@@ -164,8 +89,7 @@ final class QemuDoor implements Disposable {
         }
       }
       case FOREIGN ->
-          turnAway(client, "its first bytes are not 'QEVM': this is no QEMU that migrates")
-              .subscribe();
+          turnAway(client, "its first bytes are not 'QEVM': this is no QEMU that migrates");
     }
   }
 
@@ -173,20 +97,20 @@ final class QemuDoor implements Disposable {
     List<PeekedConnection> earlier = List.of();
     boolean first;
     synchronized (this) {
-      first = stage == Stage.WAITING && undecided.contains(client);
+      first = stage == Stage.WAITING && isUndecided(client);
       if (first) {
         stage = next;
-        earlier = undecided.stream().takeWhile(other -> other != client).toList();
-        undecided.remove(client);
+        earlier = undecided().stream().takeWhile(other -> other != client).toList();
+        leaves(client);
         line.made(client);
       }
     }
     if (first) {
       // QEMU makes its further connections after this one.
-      earlier.forEach(other -> turnAway(other, "it said nothing until QEMU came").subscribe());
+      earlier.forEach(other -> turnAway(other, "it said nothing until QEMU came"));
       qemu.tryEmitValue(client);
     } else {
-      turnAway(client, "another QEMU's migration is passing").subscribe();
+      turnAway(client, "another QEMU's migration is passing");
     }
   }
 
@@ -197,7 +121,7 @@ final class QemuDoor implements Disposable {
       if (stage == Stage.PRECOPY) {
         stage = Stage.ADVISED;
       }
-      urgentPages = stage == Stage.ADVISED && !undecided.isEmpty();
+      urgentPages = stage == Stage.ADVISED && !undecided().isEmpty();
     }
     if (urgentPages) {
       fail(secondConnection());
@@ -219,18 +143,5 @@ final class QemuDoor implements Disposable {
   private void fail(Throwable e) {
     qemu.tryEmitError(e);
     further.tryEmitError(e);
-  }
-
-  /** Accepts nobody any more, and turns away who has not been decided about. */
-  @Override
-  public void dispose() {
-    List<PeekedConnection> left;
-    synchronized (this) {
-      closed = true;
-      left = List.copyOf(undecided);
-      undecided.clear();
-    }
-    accepting.dispose();
-    left.forEach(PeekedConnection::dispose);
   }
 }

@@ -15,6 +15,7 @@ import reactor.core.publisher.Mono;
 import reactor.core.publisher.Sinks;
 import reactor.core.scheduler.Scheduler;
 import reactor.core.scheduler.Schedulers;
+import reactor.util.retry.Retry;
 
 /**
  * The two relays of a migration from QEMU to QEMU; see the package.
@@ -109,18 +110,35 @@ public final class QemuRelay {
    *     connected to when a relay has said hello
    */
   public static Flux<RelayInfo> destination(RelaySpec spec, Acceptor peer, Connector qemu) {
+    return destination(spec, peer, qemu, stray -> {});
+  }
+
+  /**
+   * {@return the same, which says who was turned away}
+   *
+   * <p>Who does not say hello as a relay does, or nothing within {@link RelaySpec#peerTimeout()},
+   * is turned away, and this one goes on waiting.
+   *
+   * @param strays learns of each client that was turned away, and why, in words; called on a thread
+   *     of the transport, which must not be blocked
+   */
+  public static Flux<RelayInfo> destination(
+      RelaySpec spec, Acceptor peer, Connector qemu, Consumer<String> strays) {
     return Flux.defer(
         () -> {
           MadeConnection accepted = new MadeConnection();
+          RelayDoor door = new RelayDoor(peer, spec.peerTimeout(), Schedulers.parallel(), strays);
           return relay(
-              spec,
-              accepted,
-              // Hidden, it is a request that accepts: who has been stopped before takes none.
-              Mono.just(peer).hide().<Connection>flatMap(Acceptor::accept).doOnNext(accepted::made),
-              (threads, line, stop, sink) ->
-                  connection ->
-                      Mono.fromSupplier(
-                          () -> new RelayDestination(spec, connection, qemu, threads, stop, sink)));
+                  spec,
+                  accepted,
+                  door.relay().doOnNext(accepted::made),
+                  (threads, line, stop, sink) ->
+                      connection ->
+                          Mono.fromSupplier(
+                              () ->
+                                  new RelayDestination(
+                                      spec, connection, qemu, threads, stop, sink, door)))
+              .doFinally(signal -> door.dispose());
         });
   }
 
@@ -165,7 +183,8 @@ public final class QemuRelay {
             threads ->
                 orStopped(client, stop)
                     .flatMap(maker.with(threads, made, stop, sink))
-                    .flatMap(QemuRelay::run),
+                    .flatMap(QemuRelay::run)
+                    .retryWhen(Retry.indefinitely().filter(Stray.class::isInstance)),
             threads -> Mono.fromRunnable(threads::dispose))
         .onErrorMap(MigrationException::ofAny)
         .doFinally(
@@ -182,13 +201,23 @@ public final class QemuRelay {
         .doOnDiscard(Connection.class, Connection::dispose);
   }
 
+  /** Who was taken for a relay, and is none. Nothing has come of it. */
+  private static final class Stray extends RuntimeException {
+    @java.io.Serial private static final long serialVersionUID = 1;
+
+    Stray(Throwable cause) {
+      super(cause);
+    }
+  }
+
   private static Mono<RelayInfo> run(RelayLink link) {
     return Mono.usingWhen(
-        Mono.just(link),
-        l -> l.run().then(Mono.fromSupplier(l::info)),
-        RelayLink::finish,
-        RelayLink::fail,
-        l -> l.fail(RelayLink.cancelled()));
+            Mono.just(link),
+            l -> l.run().then(Mono.fromSupplier(l::info)),
+            RelayLink::finish,
+            RelayLink::fail,
+            l -> l.fail(RelayLink.cancelled()))
+        .onErrorMap(e -> link.turnsAway(MigrationException.ofAny(e)) ? new Stray(e) : e);
   }
 
   private static Mono<Connection> connect(

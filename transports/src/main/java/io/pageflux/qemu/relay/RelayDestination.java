@@ -3,6 +3,7 @@ package io.pageflux.qemu.relay;
 import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
 import io.pageflux.channel.MadeConnection;
+import io.pageflux.channel.MigrationText;
 import io.pageflux.channel.RecordDecompressor;
 import io.pageflux.page.BatchGeometry;
 import io.pageflux.page.PageBatch;
@@ -30,10 +31,13 @@ final class RelayDestination extends RelayLink {
 
   private final Connector qemuConnector;
   private final Scheduler threads;
+  private final Connection peer;
+  private final RelayDoor door;
   private final MadeConnection line = new MadeConnection();
   private final QemuStreamWriter writer = new QemuStreamWriter();
   private final QemuOutput output = new QemuOutput(this::acknowledge);
 
+  private volatile boolean met; // it is a relay that has said hello
   private volatile @Nullable Connection qemu;
   private volatile @Nullable SlabPool arriving;
   private boolean greeted; // only where records arrive
@@ -47,8 +51,11 @@ final class RelayDestination extends RelayLink {
       Connector qemuConnector,
       Scheduler threads,
       Mono<Void> stop,
-      FluxSink<RelayInfo> progress) {
+      FluxSink<RelayInfo> progress,
+      RelayDoor door) {
     super(spec, peer, stop, progress);
+    this.peer = peer;
+    this.door = door;
     this.qemuConnector = qemuConnector;
     this.threads = threads;
   }
@@ -159,6 +166,8 @@ final class RelayDestination extends RelayLink {
     // Even if they do not suit one another the peer is to know what we are.
     channel.say(ours);
     requireRelay(ours, theirs);
+    met = true;
+    door.dispose();
     return channel
         .busy(
             Mono.<Connection>from(qemuConnector.connect())
@@ -260,6 +269,15 @@ final class RelayDestination extends RelayLink {
   @Override
   RelayInfo info() {
     return statistics.info(channel.bytesRead(), 0, now());
+  }
+
+  @Override
+  boolean turnsAway(MigrationException failure) {
+    if (met || failure.kind() == Kind.CANCELLED) {
+      return false;
+    }
+    door.tell(peer, MigrationText.of(failure));
+    return true;
   }
 
   @Override

@@ -203,6 +203,14 @@ abstract class RelayLink {
     return channel.finish(true);
   }
 
+  /**
+   * Says that the conversation has failed. {@return whether the other side has proved to be none
+   * that is waited for, so that the next one's turn has come}
+   */
+  boolean turnsAway(MigrationException failure) {
+    return false;
+  }
+
   /** Ends the conversation in failure. */
   Mono<Void> fail(Throwable e) {
     MigrationException reason = MigrationException.ofAny(e);

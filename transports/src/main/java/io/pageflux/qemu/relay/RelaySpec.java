@@ -13,10 +13,10 @@ import org.jspecify.annotations.Nullable;
  *
  * <p><b>Memory bound</b> of a relay: {@link #slabs()} slabs of {@code geometry().slabBytes()}, a
  * zstd context for each worker, the window between the relays ({@link RelayWindow}) in the kernel's
- * socket buffers; at the source, a read burst of each of up to 16 clients that have not yet shown
- * whether they are QEMU; and there, if deltas are made, a copy of every page that was sent, up to
- * {@code xbzrle().cacheBytes()}, which a relay that serves several migrations keeps in between, see
- * {@link XbzrleCaches}.
+ * socket buffers; a read burst of each of up to 16 clients that have not yet shown whether they are
+ * QEMU, or a relay; and at the source, if deltas are made, a copy of every page that was sent, up
+ * to {@code xbzrle().cacheBytes()}, which a relay that serves several migrations keeps in between,
+ * see {@link XbzrleCaches}.
  *
  * @param compression how pages are compressed between the relays, or null for not at all: at this
  *     level, and at up to 5 while the link limits the migration. For the destination only its
@@ -30,8 +30,8 @@ import org.jspecify.annotations.Nullable;
  * @param geometry how large a batch of pages is. Smaller ones wait less for one another, larger
  *     ones compress better
  * @param pageSizeBytes the size of QEMU's target page, 4,096 but for few machines
- * @param peerTimeout how long the other relay may be silent, and a client that may be QEMU before
- *     its first word, at least 100 ms
+ * @param peerTimeout how long the other relay may be silent, and a client that may be QEMU or a
+ *     relay before its first word, at least 100 ms
  * @param closeTimeout how long the destination's QEMU may take to close its connection after
  *     everything was passed on to it
  * @param progressInterval how often progress is told

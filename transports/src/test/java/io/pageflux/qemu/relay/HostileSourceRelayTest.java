@@ -18,11 +18,14 @@ import io.pageflux.wire.WireLimits;
 import io.pageflux.wire.WireRecord;
 import io.pageflux.wire.WireWriter;
 import java.io.ByteArrayOutputStream;
+import java.nio.charset.StandardCharsets;
 import java.time.Duration;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -51,18 +54,32 @@ class HostileSourceRelayTest {
     final ByteArrayOutputStream arrived = new ByteArrayOutputStream();
     final AtomicReference<Connection> qemu = new AtomicReference<>();
     final ScriptedRelay peer;
+    final List<String> strays = new CopyOnWriteArrayList<>();
+    private final InMemoryTransport between = InMemoryTransport.create(256);
     private final CompletableFuture<RelayInfo> end = new CompletableFuture<>();
 
     Rig() {
-      InMemoryTransport between = InMemoryTransport.create(256);
       InMemoryTransport toQemu = InMemoryTransport.create();
-      QemuRelay.destination(SPEC, between.acceptor(), toQemu.connector())
+      QemuRelay.destination(SPEC, between.acceptor(), toQemu.connector(), strays::add)
           .last()
           .subscribe(end::complete, end::completeExceptionally);
       Mono.<Connection>from(toQemu.acceptor().accept()).subscribe(this::connected, e -> {});
-      peer =
-          new ScriptedRelay(
-              Objects.requireNonNull(Mono.from(between.connector().connect()).block(PATIENCE)));
+      peer = connect();
+    }
+
+    /** {@return somebody more who connects} */
+    ScriptedRelay connect() {
+      return new ScriptedRelay(
+          Objects.requireNonNull(Mono.from(between.connector().connect()).block(PATIENCE)));
+    }
+
+    /** Another client is listened to, as if nobody had been there before. */
+    void assertWaitsFurther(String reason) {
+      try (ScriptedRelay relay = connect()) {
+        relay.says(hello(), new WireRecord.Failure(Kind.INTEGRITY, "this is a relay"));
+        assertThat(failure()).hasMessageContaining("this is a relay");
+      }
+      assertThat(strays).singleElement().asString().contains(reason);
     }
 
     private void connected(Connection connection) {
@@ -176,8 +193,54 @@ class HostileSourceRelayTest {
             "x");
     try (Rig rig = new Rig()) {
       rig.peer.says(plain);
-      assertThat(rig.failure()).hasMessageContaining("RELAY");
+      assertThat(rig.peer.heard)
+          .last()
+          .isInstanceOfSatisfying(
+              WireRecord.Failure.class, failure -> assertThat(failure.message()).contains("RELAY"));
       assertThat(rig.qemu).hasNullValue();
+      rig.assertWaitsFurther("RELAY");
+    }
+  }
+
+  @Test
+  void whoSpeaksAnotherLanguageDoesNotUseUpTheMigration() {
+    try (Rig rig = new Rig()) {
+      rig.peer.says("GET / HTTP/1.1".getBytes(StandardCharsets.US_ASCII));
+      rig.assertWaitsFurther("does not speak Pageflux");
+    }
+  }
+
+  @Test
+  void whoSaysNothingIsInNobodysWay() {
+    try (Rig rig = new Rig()) {
+      try (ScriptedRelay relay = rig.connect()) {
+        relay.says(hello(), new WireRecord.Failure(Kind.INTEGRITY, "this is a relay"));
+        assertThat(rig.failure()).hasMessageContaining("this is a relay");
+      }
+    }
+  }
+
+  @Test
+  void whoHangsUpBeforeHisHelloIsCompleteDoesNotUseUpTheMigration() {
+    byte[] hello = bytes(new WireWriter().write(hello()));
+    for (int end = 0; end < hello.length; end++) {
+      try (Rig rig = new Rig()) {
+        rig.peer.says(Arrays.copyOf(hello, end)).hangUp();
+        rig.assertWaitsFurther("turned away");
+      }
+    }
+  }
+
+  @Test
+  void aDamagedHelloDoesNotUseUpTheMigration() {
+    byte[] hello = bytes(new WireWriter().write(hello()));
+    for (int i = 0; i < hello.length; i++) {
+      byte[] damaged = hello.clone();
+      damaged[i] ^= 0x10;
+      try (Rig rig = new Rig()) {
+        rig.peer.says(damaged).hangUp();
+        rig.assertWaitsFurther("turned away");
+      }
     }
   }
 
@@ -206,13 +269,16 @@ class HostileSourceRelayTest {
     ByteArrayOutputStream out = new ByteArrayOutputStream();
     for (WireRecord record :
         List.of(hello(), LAYOUT, PIECE, new WireRecord.Pages(batch), new WireRecord.StreamEnd())) {
-      TransportBuffer buffer = writer.write(record);
-      byte[] bytes = new byte[buffer.bytes().remaining()];
-      buffer.bytes().get(bytes);
-      out.writeBytes(bytes);
-      buffer.release();
+      out.writeBytes(bytes(writer.write(record)));
     }
     return out.toByteArray();
+  }
+
+  private static byte[] bytes(TransportBuffer buffer) {
+    byte[] bytes = new byte[buffer.bytes().remaining()];
+    buffer.bytes().get(bytes);
+    buffer.release();
+    return bytes;
   }
 
   @Test
@@ -220,9 +286,9 @@ class HostileSourceRelayTest {
     try (SlabPool pool = new SlabPool(1, GEOMETRY)) {
       byte[] all = conversation(pool);
       int inQemu = 0;
-      for (int end = 0; end < all.length; end++) {
+      for (int end = bytes(new WireWriter().write(hello())).length; end < all.length; end++) {
         try (Rig rig = new Rig()) {
-          rig.peer.says(java.util.Arrays.copyOf(all, end)).hangUp();
+          rig.peer.says(Arrays.copyOf(all, end)).hangUp();
           MigrationException e = rig.failure();
           assertThat(e.kind()).as("cut after %d bytes: %s", end, e).isEqualTo(Kind.TRANSPORT);
           assertThat(rig.arrived.size()).isGreaterThanOrEqualTo(inQemu);
