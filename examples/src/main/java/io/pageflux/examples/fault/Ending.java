@@ -13,8 +13,10 @@ import java.util.function.BooleanSupplier;
  * @param how it ended
  * @param message what the side says; empty if it says nothing
  * @param runs whether the guest runs there
+ * @param agreed whether it is a source that had begun to send: from then on both sides know whether
+ *     they mend a line that breaks
  */
-record Ending(How how, String message, boolean runs) {
+record Ending(How how, String message, boolean runs, boolean agreed) {
 
   /** What a destination says of a guest that runs, but not all of whose pages are there. */
   static final String LACKS = "the guest runs here and lacks";
@@ -27,6 +29,10 @@ record Ending(How how, String message, boolean runs) {
     DIED,
     /** It did not end within its time. */
     HANGS
+  }
+
+  Ending(How how, String message, boolean runs) {
+    this(how, message, runs, false);
   }
 
   static Ending completed(boolean runs) {
@@ -71,7 +77,12 @@ record Ending(How how, String message, boolean runs) {
 
   /** {@return the same, with another message} */
   Ending with(String other) {
-    return new Ending(how, other, runs);
+    return new Ending(how, other, runs, agreed);
+  }
+
+  /** {@return the same, of a source that had begun to send, or had not} */
+  Ending agreed(boolean begun) {
+    return new Ending(how, message, runs, begun);
   }
 
   /** Whether the source knows that it does not know. */
@@ -87,11 +98,6 @@ record Ending(How how, String message, boolean runs) {
   /** Whether the destination has the guest, and pages of it are only at the source. */
   boolean lacksPages() {
     return message.contains(LACKS);
-  }
-
-  /** Whether the source knows that the guest may be at the destination, or is there. */
-  boolean mayBeThere() {
-    return isUncertain() || isThere();
   }
 
   /** Whether the source knows that the guest is at the destination. */

@@ -20,7 +20,7 @@ import picocli.CommandLine.Option;
     description = {
       "Each run migrates a guest that writes its memory, over a real socket: in rounds, over one"
           + " connection or as many as it takes; to a destination that has an older copy; or in"
-          + " post-copy. And something happens: a line is cut, ends, stalls, falls silent, is slow"
+          + " post-copy, which goes on with other connections or does not. And something happens: a line is cut, ends, stalls, falls silent, is slow"
           + " or flips a bit, at a random byte or record; somebody cancels; a guest does not do"
           + " what it is told; a process is killed (kill -9), stopped (TERM) or frozen (STOP), has"
           + " no memory or a full disk.",
@@ -28,7 +28,7 @@ import picocli.CommandLine.Option;
           + " stalls, falls silent or flips a bit, and what is in the destination's memory then is"
           + " compared with what the source has noted of each checkpoint.",
       "Then every page is checked, that the guest runs once and where both sides say that it may,"
-          + " that nothing is left, and that a second attempt succeeds; or, if the guest was gone"
+          + " that a line which both sides mend was mended, that nothing is left, and that a second attempt succeeds; or, if the guest was gone"
           + " before its pages, that what it lacks is still at the source. Half of the runs happen"
           + " in two processes, which serve run after run until they are killed; in the others both"
           + " sides are in this process, so that memory is compared when the guest starts.",

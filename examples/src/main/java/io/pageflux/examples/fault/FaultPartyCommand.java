@@ -154,7 +154,8 @@ public final class FaultPartyCommand implements Callable<Integer> {
         message("ended")
             .put("how", ending.how().name())
             .put("message", ending.message())
-            .put("runs", ending.runs()));
+            .put("runs", ending.runs())
+            .put("agreed", ending.agreed()));
   }
 
   private static ObjectNode message(String event) {

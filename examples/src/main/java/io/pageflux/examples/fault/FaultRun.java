@@ -58,8 +58,11 @@ record FaultRun(
   /** The first run of checkpoints; the next one is {@link #OF_PROCESS_EVERY} later. */
   static final int FIRST_OF_CHECKPOINTS = 4;
 
-  /** How long a side waits for the other in the attempt to which something happens. */
+  /** How long a side waits for the other where one waits in vain. */
   static final Duration PEER_TIMEOUT = Duration.ofMillis(1500);
+
+  /** How long it does otherwise: nobody is so slow. */
+  private static final Duration PATIENCE = Duration.ofSeconds(15);
 
   static final long CHUNK = 64 << 10;
 
@@ -100,6 +103,20 @@ record FaultRun(
         mode.hasConnections() && random.nextBoolean(),
         Duration.ofNanos(random.nextLong(1, ofProcess ? 120_000_000 : 60_000_000)),
         atPlace);
+  }
+
+  /**
+   * {@return how long a side waits for the other}
+   *
+   * @param faulty whether in the attempt to which something happens
+   */
+  Duration peerTimeout(boolean faulty) {
+    return faulty && scenario.isNotWorthWaiting() ? PEER_TIMEOUT : PATIENCE;
+  }
+
+  /** {@return whether nothing is to happen to any connection} */
+  boolean hasWholeLines() {
+    return plans.stream().allMatch(FaultPlan.NONE::equals);
   }
 
   /** {@return what happens to a connection} */

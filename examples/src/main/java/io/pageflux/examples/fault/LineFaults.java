@@ -4,6 +4,7 @@ import static io.pageflux.examples.fault.RecordName.COMMIT;
 import static io.pageflux.examples.fault.RecordName.DEVICE_STATE;
 import static io.pageflux.examples.fault.RecordName.DISCARD;
 import static io.pageflux.examples.fault.RecordName.END;
+import static io.pageflux.examples.fault.RecordName.GUEST_RUNS;
 import static io.pageflux.examples.fault.RecordName.LAYOUT;
 import static io.pageflux.examples.fault.RecordName.PAGES;
 import static io.pageflux.examples.fault.RecordName.PAGE_HASHES;
@@ -13,6 +14,7 @@ import static io.pageflux.examples.fault.RecordName.POSTCOPY_BEGIN;
 import static io.pageflux.examples.fault.RecordName.POSTCOPY_COMPLETE;
 import static io.pageflux.examples.fault.RecordName.POSTCOPY_END;
 import static io.pageflux.examples.fault.RecordName.POSTCOPY_LISTEN;
+import static io.pageflux.examples.fault.RecordName.POSTCOPY_RESUME;
 import static io.pageflux.examples.fault.RecordName.PREPARED;
 import static io.pageflux.examples.fault.RecordName.READY;
 import static io.pageflux.examples.fault.RecordName.RESUME_POINT;
@@ -59,8 +61,13 @@ final class LineFaults {
       return List.of(FaultPlan.HALF_OPEN);
     }
     boolean placed = scenario.isOfLine() || atPlace;
-    if (mode == Mode.POSTCOPY && placed && random.nextInt(3) == 0) {
+    if (mode.isPostcopy() && placed && random.nextInt(3) == 0) {
       return List.of(FaultPlan.NONE, plan(1));
+    }
+    if (mode == Mode.RECOVER && random.nextBoolean()) {
+      return random.nextInt(3) == 0
+          ? List.of(first(), FaultPlan.NONE, FaultPlan.NONE, plan(3))
+          : List.of(first(), FaultPlan.NONE, plan(2));
     }
     // Whatever is to happen then happens to a migration that has come back.
     if (mode == Mode.RESUME && random.nextBoolean()) {
@@ -71,7 +78,9 @@ final class LineFaults {
 
   /** Ends the first of several connections, at a place of any kind. */
   private FaultPlan first() {
-    return FaultPlan.of(Fault.cut(place(0, false)), Fault.NONE);
+    return mode == Mode.RECOVER && random.nextBoolean()
+        ? FaultPlan.of(Fault.NONE, Fault.cut(RUNNING.place()))
+        : FaultPlan.of(Fault.cut(place(0, false)), Fault.NONE);
   }
 
   private FaultPlan plan(int connection) {
@@ -84,10 +93,10 @@ final class LineFaults {
     if (random.nextBoolean()) {
       return Place.afterBytes(bytes(back));
     }
-    if (mode == Mode.POSTCOPY && connection > 0) {
+    if (mode.isPostcopy() && connection % 2 == 1) {
       return (back ? PAGE_REQUEST : PAGES).place();
     }
-    return (back ? heard(connection) : said()).place();
+    return (back ? heard(connection) : said(connection)).place();
   }
 
   private long bytes(boolean back) {
@@ -96,8 +105,12 @@ final class LineFaults {
 
   // The records of the hand-over come several times, for there is more to go wrong.
 
-  private RecordName said() {
-    return mode == Mode.POSTCOPY
+  private RecordName said(int connection) {
+    if (mode == Mode.RECOVER && connection > 0) {
+      return RecordName.oneOf(
+          random, POSTCOPY_LISTEN, POSTCOPY_RESUME, PAGES, POSTCOPY_END, POSTCOPY_COMPLETE);
+    }
+    return mode.isPostcopy()
         ? RecordName.oneOf(
             random,
             ROUND_BEGIN,
@@ -128,8 +141,11 @@ final class LineFaults {
     if (mode == Mode.RESUME && connection > 0) {
       return RecordName.oneOf(random, RESUME_POINT, ROUND_ACK, PREPARED, RUNNING);
     }
+    if (mode == Mode.RECOVER && connection > 0) {
+      return RecordName.oneOf(random, GUEST_RUNS, DISCARD, READY, POSTCOPY_COMPLETE);
+    }
     return switch (mode) {
-      case POSTCOPY ->
+      case POSTCOPY, RECOVER ->
           RecordName.oneOf(
               random, READY, POSTCOPY_ADVISE, PREPARED, RUNNING, RUNNING, POSTCOPY_COMPLETE);
       case REUSE ->

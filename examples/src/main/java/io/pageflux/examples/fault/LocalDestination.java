@@ -90,7 +90,7 @@ final class LocalDestination implements Side.Destination {
 
   /** Waits for pages, also after the source was lost: somebody may bring what it has kept. */
   private void require(long offset, long bytes) {
-    if (run.mode() != Mode.POSTCOPY || filled.getCount() == 0) {
+    if (!run.mode().isPostcopy() || filled.getCount() == 0) {
       return;
     }
     try {
@@ -169,12 +169,13 @@ final class LocalDestination implements Side.Destination {
     IncomingSpec spec =
         IncomingSpec.of(memory, guest, acceptor)
             .withWorkers(1)
-            .withPeerTimeout(faulty ? FaultRun.PEER_TIMEOUT : Duration.ofSeconds(15));
+            .withPeerTimeout(run.peerTimeout(faulty));
     return switch (run.mode()) {
       case PRECOPY, CHECKPOINTS -> spec;
       case RESUME -> spec.withResume(RETURN);
       case REUSE -> spec.withReuse(true);
       case POSTCOPY -> spec.withPostcopy(absentBy);
+      case RECOVER -> spec.withPostcopy(absentBy).withResume(RETURN);
     };
   }
 

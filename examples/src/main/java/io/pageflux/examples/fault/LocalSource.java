@@ -1,7 +1,9 @@
 package io.pageflux.examples.fault;
 
 import io.pageflux.codec.XbzrleSpec;
+import io.pageflux.convergence.ConvergenceDecision.Wait;
 import io.pageflux.convergence.ConvergenceLimits.AtLimit;
+import io.pageflux.convergence.ConvergencePolicy;
 import io.pageflux.convergence.PostcopyPolicy;
 import io.pageflux.examples.cli.Endpoint;
 import io.pageflux.examples.kv.KvGuest;
@@ -23,6 +25,7 @@ import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
@@ -98,7 +101,16 @@ final class LocalSource implements Side.Source {
             ? Mono.firstWithSignal(
                 stop, Mono.delay(run.moment()).doOnNext(tick -> striking.run()).then())
             : stop;
-    Flux<MigrationEvent> events = OutgoingMigration.of(spec(line, faulty)).events(stopped);
+    AtomicBoolean agreed = new AtomicBoolean();
+    Flux<MigrationEvent> events =
+        OutgoingMigration.of(spec(line, faulty))
+            .events(stopped)
+            .doOnNext(
+                event -> {
+                  if (event instanceof MigrationEvent.RoundStarted) {
+                    agreed.set(true);
+                  }
+                });
     Ending ending =
         Cancelling.of(
             events,
@@ -113,10 +125,11 @@ final class LocalSource implements Side.Source {
       case FAILED ->
           // Whoever cancels is told nothing: one who has not got the guest back looks there.
           Ending.failed(
-              ending.message().equals(Cancelling.CANCELLED) && !guest.isRunning()
-                  ? "cancelled, and the guest stays paused here"
-                  : ending.message(),
-              guest.isRunning());
+                  ending.message().equals(Cancelling.CANCELLED) && !guest.isRunning()
+                      ? "cancelled, and the guest stays paused here"
+                      : ending.message(),
+                  guest.isRunning())
+              .agreed(agreed.get());
       default -> ending;
     };
   }
@@ -128,7 +141,7 @@ final class LocalSource implements Side.Source {
             .withSlabs(6)
             .withXbzrle(run.xbzrle() ? XbzrleSpec.DEFAULT.withCacheBytes(1 << 20) : null)
             .withCompression(run.compress() ? new CompressionSpec(1, 1) : null)
-            .withPeerTimeout(faulty ? FaultRun.PEER_TIMEOUT : Duration.ofSeconds(15));
+            .withPeerTimeout(run.peerTimeout(faulty));
     return faulty && run.scenario() == Scenario.TIME_LIMIT
         ? spec.withDowntimeLimit(Duration.ZERO)
             .withTimeout(run.moment().dividedBy(4).plusNanos(1))
@@ -140,16 +153,25 @@ final class LocalSource implements Side.Source {
     OutgoingSpec usual = spec.withDowntimeLimit(Duration.ofMillis(20)).withMaxRounds(6);
     return switch (run.mode()) {
       case PRECOPY, REUSE, CHECKPOINTS -> usual;
-      case RESUME -> usual.withResume(Retry.fixedDelay(RECONNECTIONS, RECONNECTION_PAUSE));
-      // So slowly that pages are still to come when the guest runs.
-      case POSTCOPY ->
-          usual
-              .withDowntimeLimit(Duration.ZERO)
-              .withMaxBandwidth(POSTCOPY_BANDWIDTH)
-              .withPostcopy(OutgoingPostcopySpec.DEFAULT)
-              .withPolicy(
-                  PostcopyPolicy.after(spec.policy(), run.number() % 3, run.moment().dividedBy(2)));
+      case RESUME -> usual.withResume(again());
+      case POSTCOPY -> postcopy(usual, spec.policy());
+      // Never by pre-copy, of whose hand-over nobody hears any more by another connection.
+      case RECOVER ->
+          postcopy(usual, limits -> figures -> new Wait("for post-copy")).withResume(again());
     };
+  }
+
+  private static Retry again() {
+    return Retry.fixedDelay(RECONNECTIONS, RECONNECTION_PAUSE);
+  }
+
+  /** So slowly that pages are still to come when the guest runs. */
+  private OutgoingSpec postcopy(OutgoingSpec usual, ConvergencePolicy.Maker first) {
+    return usual
+        .withDowntimeLimit(Duration.ZERO)
+        .withMaxBandwidth(POSTCOPY_BANDWIDTH)
+        .withPostcopy(OutgoingPostcopySpec.DEFAULT)
+        .withPolicy(PostcopyPolicy.after(first, run.number() % 3, run.moment().dividedBy(2)));
   }
 
   private void struck(int connection) {

@@ -13,15 +13,27 @@ enum Mode {
   REUSE,
   /** It goes before its pages do, which are asked for on a second connection. */
   POSTCOPY,
+  /** The same, over as many pairs of connections as it takes, one after the other. */
+  RECOVER,
   /** It stays, and checkpoints of it go. */
   CHECKPOINTS;
 
   /** Those in which the guest goes. */
-  static final List<Mode> MIGRATIONS = List.of(PRECOPY, RESUME, REUSE, POSTCOPY);
+  static final List<Mode> MIGRATIONS = List.of(PRECOPY, RESUME, REUSE, POSTCOPY, RECOVER);
 
   /** {@return whether there may be more connections than one} */
   boolean hasConnections() {
-    return this == RESUME || this == POSTCOPY;
+    return mends() || isPostcopy();
+  }
+
+  /** {@return whether the guest goes before its pages do} */
+  boolean isPostcopy() {
+    return this == POSTCOPY || this == RECOVER;
+  }
+
+  /** {@return whether another connection takes the place of one that is lost} */
+  boolean mends() {
+    return this == RESUME || this == RECOVER;
   }
 
   @Override

@@ -156,7 +156,8 @@ final class PartyProcess implements AutoCloseable {
     return new Ending(
         Ending.How.valueOf(answer.path("how").asText()),
         answer.path("message").asText(),
-        answer.path("runs").asBoolean());
+        answer.path("runs").asBoolean(),
+        answer.path("agreed").asBoolean());
   }
 
   private int exitCode() {

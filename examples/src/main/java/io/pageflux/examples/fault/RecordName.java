@@ -24,7 +24,9 @@ enum RecordName {
   POSTCOPY_BEGIN(35),
   PAGE_REQUEST(36),
   POSTCOPY_END(37),
-  POSTCOPY_COMPLETE(38);
+  POSTCOPY_COMPLETE(38),
+  GUEST_RUNS(39),
+  POSTCOPY_RESUME(40);
 
   private final int type;
 

@@ -67,6 +67,7 @@ final class RunJudge {
       Attempt attempt = attempt(source, destination, true);
       sides.calm(source, destination);
       check(attempt);
+      checkWhatWasPossible(attempt);
       if (!isAt(destination, source, attempt)) {
         if (!source.isAlive()) {
           source = sides.source(); // another guest
@@ -104,8 +105,10 @@ final class RunJudge {
 
   /** What must not be, however it ended. */
   private void check(Attempt attempt) {
-    detail = "source: %s; destination: %s".formatted(attempt.out(), attempt.in());
-    for (Ending ending : List.of(attempt.out(), attempt.in())) {
+    Ending out = attempt.out();
+    Ending in = attempt.in();
+    detail = "source: %s; destination: %s".formatted(out, in);
+    for (Ending ending : List.of(out, in)) {
       if (ending.how() == Ending.How.HANGS) {
         find(Kind.HANG, detail);
       }
@@ -119,76 +122,91 @@ final class RunJudge {
         find(Kind.WRONG_PAGES, detail);
       }
     }
-    if (attempt.out().runs() && attempt.in().runs()) {
+    if (out.runs() && in.runs()) {
       find(Kind.TWO_GUESTS, detail);
     }
-    if (attempt.out().how() == Ending.How.DIED && !run.scenario().endsSource()
-        || attempt.in().how() == Ending.How.DIED && !run.scenario().endsDestination()) {
+    if (out.how() == Ending.How.DIED && !run.scenario().endsSource()
+        || in.how() == Ending.How.DIED && !run.scenario().endsDestination()) {
       find(Kind.OTHER, "a process died, and nobody killed it: " + detail);
+    }
+    LastWords.of(out, in)
+        .contradictions()
+        .forEach((what, kind) -> find(kind, what + ": " + detail));
+  }
+
+  /** What must not be of an attempt of which no more is wrong than the run says. */
+  private void checkWhatWasPossible(Attempt attempt) {
+    Ending out = attempt.out();
+    Ending in = attempt.in();
+    if (out.how() == Ending.How.COMPLETED && in.how() == Ending.How.COMPLETED) {
+      return;
+    }
+    if (!sides.struck() && run.hasWholeLines()) {
+      find(Kind.OTHER, "it failed, though nothing had happened: " + detail);
+    } else if (run.mode().mends() && run.scenario().isMendable() && out.agreed()) {
+      // In pre-copy, nobody comes back once the guest was given up.
+      boolean isOver = !run.mode().isPostcopy() && LastWords.of(out, in).isGivenUp();
+      if (!isOver) {
+        find(Kind.OTHER, "a line was lost, and no other one took its place: " + detail);
+      }
     }
   }
 
-  /** {@return whether the guest has left the source for good} */
+  /**
+   * Looks where the guest is, and has a person do what HAND-OVER.md says. {@return whether the
+   * guest has left the source for good}
+   */
   private boolean isAt(Side.Destination destination, Side.Source source, Attempt attempt) {
     Ending out = attempt.out();
-    Ending in = attempt.in();
-    if (in.lacksPages()) {
-      lacking(destination, source, attempt);
-      return true;
-    }
-    if (in.how() == Ending.How.COMPLETED) {
-      if (out.how() == Ending.How.FAILED && !out.mayBeThere()) {
-        find(Kind.TWO_GUESTS, "the source says that it keeps the guest: " + detail);
+    LastWords words = LastWords.of(out, attempt.in());
+    switch (words.destination()) {
+      case RUNS -> {
+        if (attempt.in().lacksPages()) {
+          lacking(destination, source, attempt);
+        } else {
+          course = out.how() == Ending.How.COMPLETED ? Course.COMPLETED : Course.FOUND_THERE;
+          verify(destination, "at the destination");
+        }
+        return true;
       }
-      course = out.how() == Ending.How.COMPLETED ? Course.COMPLETED : Course.FOUND_THERE;
-      verify(destination, "at the destination");
-      return true;
-    }
-    if (out.how() == Ending.How.COMPLETED) {
-      if (in.how() != Ending.How.DIED) {
-        find(Kind.LOST, "it has left the source and is not at the destination: " + detail);
-      }
-      course = Course.DIED_WITH_ITS_PROCESS;
-      return true;
-    }
-    if (out.how() == Ending.How.DIED) {
-      course = Course.DIED_WITH_ITS_PROCESS;
-      return false; // with another guest
-    }
-    if (run.mode() == Mode.POSTCOPY && out.isThere() && in.how() == Ending.How.DIED) {
-      course = Course.DIED_WITH_ITS_PROCESS;
-      return true;
-    }
-    if (out.isUncertain()) {
-      if (in.mayRun()) {
+      case UNCERTAIN -> {
         course = Course.FOUND_THERE;
         return true;
       }
-      // The rule of HAND-OVER.md: the destination's migration has ended without it.
-      source.resume();
-      course = Course.RESUMED_BY_A_PERSON;
-    } else {
-      course = Course.KEPT;
-      if (!out.runs()) {
-        find(Kind.LOST, "it does not run at the source: " + detail);
-      }
+      default -> {}
     }
-    verify(source, "at the source");
-    return false;
+    return switch (words.source()) {
+      case TAKEN -> {
+        course = Course.DIED_WITH_ITS_PROCESS;
+        yield true;
+      }
+      case DIED -> {
+        course = Course.DIED_WITH_ITS_PROCESS;
+        yield false; // with another guest
+      }
+      case UNCERTAIN -> {
+        // The destination's migration has ended without it.
+        source.resume();
+        course = Course.RESUMED_BY_A_PERSON;
+        verify(source, "at the source");
+        yield false;
+      }
+      default -> {
+        course = Course.KEPT;
+        verify(source, "at the source");
+        yield false;
+      }
+    };
   }
 
   /** The guest runs at the destination, and what it lacks must be at the source. */
   private void lacking(Side.Destination destination, Side.Source source, Attempt attempt) {
-    Ending out = attempt.out();
     course = Course.FILLED_BY_HAND;
-    if (!attempt.in().runs()) {
-      find(Kind.LOST, "it is said to run at the destination, and does not: " + detail);
+    if (!run.mode().isPostcopy()) {
+      find(Kind.LOST, "it runs without all of its pages, which nobody has agreed on: " + detail);
     }
-    if (out.how() == Ending.How.COMPLETED) {
+    if (attempt.out().how() == Ending.How.COMPLETED) {
       find(Kind.LOST, "the source has let go of pages that are not there: " + detail);
-    }
-    if (out.how() == Ending.How.FAILED && !out.mayBeThere()) {
-      find(Kind.TWO_GUESTS, "the source says that it keeps the guest: " + detail);
     }
     if (!source.isAlive() || !destination.isAlive()) {
       course = Course.DIED_WITH_ITS_PROCESS;

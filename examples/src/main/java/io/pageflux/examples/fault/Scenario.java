@@ -85,6 +85,21 @@ enum Scenario {
     };
   }
 
+  /**
+   * {@return whether nobody is to wait for long: for what is silent, or a process that is not well}
+   */
+  boolean isNotWorthWaiting() {
+    return isSilence() || of == Of.PROCESS;
+  }
+
+  /** {@return whether the worst of it is that a line is lost, which another one mends} */
+  boolean isMendable() {
+    return switch (this) {
+      case NOTHING, CUT, END, STALL, PAUSE_OF_THE_LINE, SWALLOW, SLOW_LINE -> true;
+      default -> false;
+    };
+  }
+
   /** {@return whether a source's process may not be there, or not be of use, after it} */
   boolean endsSource() {
     return this == KILL_SOURCE || this == SIGNAL_SOURCE || this == CHECKPOINTS_KILL_SOURCE;
