@@ -18,6 +18,9 @@ import org.jspecify.annotations.Nullable;
  *    +-----&gt; KEPT &lt;----+
  * </pre>
  *
+ * <p>In post-copy {@code COMPLETE} leads from {@code TAKEN} to {@code RELEASED}: until then the
+ * guest lacks pages, or may lack them, that are only here.
+ *
  * <p>{@code END} leads from each state on the left of the commit to {@code KEPT} as well. What is
  * not drawn is out of place: it changes nothing, and nothing may be done.
  *
@@ -48,6 +51,8 @@ final class HandOver {
     COMMITTED,
     /** The destination runs it. */
     TAKEN,
+    /** The destination runs it, and lacks none of its pages any more. */
+    RELEASED,
     /** The destination may run it, and nobody here will ever know. */
     UNCERTAIN,
     /** It runs here, or is about to. */
@@ -66,6 +71,8 @@ final class HandOver {
     PREPARED,
     /** The destination says that the guest runs there. */
     RUNNING,
+    /** The destination says that it has every page of a guest that it runs. */
+    COMPLETE,
     /** The destination says that it has not started the guest and will not. */
     REFUSED,
     /** Somebody wants the migration to stop. */
@@ -108,11 +115,12 @@ final class HandOver {
       case OFFER -> state == State.PAUSED ? to(State.OFFERED, Action.SAY_END) : null;
       case PREPARED -> state == State.OFFERED ? to(State.COMMITTED, Action.SAY_COMMIT) : null;
       case RUNNING -> state == State.COMMITTED ? to(State.TAKEN, Action.NONE) : null;
+      case COMPLETE -> state == State.TAKEN ? to(State.RELEASED, Action.NONE) : null;
       case REFUSED ->
           switch (state) {
             case COMMITTED -> to(State.STOPPED_PAUSED, Action.NONE);
             // Somebody who has said that it runs, or is not believed any more.
-            case TAKEN, UNCERTAIN -> null;
+            case TAKEN, RELEASED, UNCERTAIN -> null;
             default -> step(state, Event.STOP);
           };
       case STOP ->
@@ -120,7 +128,7 @@ final class HandOver {
             case RUNS -> to(State.STOPPED, Action.NONE);
             case PAUSING, PAUSED, OFFERED -> to(State.STOPPED_PAUSED, Action.NONE);
             case STOPPED, STOPPED_PAUSED, KEPT -> to(state, Action.NONE);
-            case COMMITTED, TAKEN, UNCERTAIN -> null;
+            case COMMITTED, TAKEN, RELEASED, UNCERTAIN -> null;
           };
       case END ->
           switch (state) {
@@ -128,6 +136,7 @@ final class HandOver {
             case PAUSING, PAUSED, OFFERED, STOPPED_PAUSED -> to(State.KEPT, Action.RESUME_GUEST);
             case COMMITTED, UNCERTAIN -> to(State.UNCERTAIN, Action.TELL_UNCERTAIN);
             case TAKEN -> to(State.TAKEN, Action.TELL_TAKEN);
+            case RELEASED -> to(State.RELEASED, Action.NONE);
           };
     };
   }
@@ -166,13 +175,16 @@ final class HandOver {
 
   /** {@return whether the guest runs at the destination} */
   boolean isTaken() {
-    return state.get() == State.TAKEN;
+    return switch (state.get()) {
+      case TAKEN, RELEASED -> true;
+      default -> false;
+    };
   }
 
   /** {@return whether the guest was given up} */
   boolean isGivenUp() {
     return switch (state.get()) {
-      case COMMITTED, TAKEN, UNCERTAIN -> true;
+      case COMMITTED, TAKEN, RELEASED, UNCERTAIN -> true;
       default -> false;
     };
   }

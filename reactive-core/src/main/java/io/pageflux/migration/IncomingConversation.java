@@ -101,6 +101,10 @@ final class IncomingConversation {
   // Null unless post-copy was agreed on.
   private volatile @Nullable PostcopyArrivals arrivals;
   private volatile long missingTold;
+
+  /** Whether the source has said all that it will say. */
+  private volatile boolean lastWordHeard;
+
   private long unacknowledgedBytes;
 
   /**
@@ -161,6 +165,13 @@ final class IncomingConversation {
     direction.subscribe(v -> {}, this::end);
   }
 
+  /** Nobody needs a lane any more when all has come: its source closes it first. */
+  private void laneEnds(Throwable e) {
+    if (!migration.complete) {
+      end(e);
+    }
+  }
+
   private void end(Throwable e) {
     if (over) {
       return;
@@ -175,7 +186,8 @@ final class IncomingConversation {
     if (!tooLate) {
       migration.broken = reason; // In this order: who starts the guest looks the other way.
     }
-    if (takeOver.stop() || (migration.runsEarly && !migration.complete && !tooLate)) {
+    if (takeOver.stop()
+        || (migration.complete ? migration.recoverable : migration.runsEarly && !tooLate)) {
       outcome.tryEmitError(reason);
     } else if (takeOver.isStarting() && impatient.compareAndSet(false, true)) {
       // It is too late: what matters is whether the guest starts, and that will be heard. But
@@ -200,13 +212,17 @@ final class IncomingConversation {
   }
 
   private MigrationInfo info() {
+    count();
+    return statistics.info(migration.now());
+  }
+
+  private void count() {
     statistics.received(totalBytes());
     IncomingPostcopy used = migration.postcopy;
     AbsentPages state = used == null ? null : used.state();
     if (used != null && state != null) {
       statistics.postcopy(state, used.absentPages());
     }
-    return statistics.info(migration.now());
   }
 
   private void count(WireRecord record) {
@@ -272,6 +288,7 @@ final class IncomingConversation {
         arrivalsFor(end).end(end);
       }
       case WireRecord.PostcopyResume resume -> resumePostcopy(resume);
+      case WireRecord.PostcopyComplete back -> heardOfAll(back);
       case WireRecord.Failure failure ->
           throw MigrationException.reportedByPeer(failure.kind(), failure.message());
       case WireRecord.KeepAlive k -> {}
@@ -375,7 +392,7 @@ final class IncomingConversation {
     if (absentBy == null || !Feature.POSTCOPY.in(features)) {
       return null;
     }
-    arrivals = new PostcopyArrivals(migration.memory, this::end, this::allHasCome);
+    arrivals = new PostcopyArrivals(migration.memory, this::laneEnds, this::allHasCome);
     IncomingPostcopy kept = migration.postcopy;
     if (kept == null) {
       kept = new IncomingPostcopy(absentBy);
@@ -387,7 +404,7 @@ final class IncomingConversation {
   /** The source of the guest that runs here has come back: it hears what is missing. */
   private void recover(IncomingPostcopy used) {
     phase = Phase.MISSING_TOLD;
-    migration.status(MigrationStatus.POSTCOPY_RECOVER);
+    migration.goesOn(MigrationStatus.POSTCOPY_RECOVER);
     tell(
         Flux.defer(
             () -> {
@@ -412,7 +429,7 @@ final class IncomingConversation {
     migration.onTrial = false;
     phase = Phase.POSTCOPY;
     arrivalsFor(resume).begin(absentPages(postcopyFor(resume)), missingTold);
-    migration.status(MigrationStatus.POSTCOPY_ACTIVE);
+    migration.goesOn(MigrationStatus.POSTCOPY_ACTIVE);
   }
 
   private WireRecord.ResumePoint resumePoint() {
@@ -466,15 +483,33 @@ final class IncomingConversation {
   /** Every page is here. On the thread on which the last one, or word of it, came. */
   private void allHasCome() {
     IncomingPostcopy used = migration.postcopy;
-    if (used == null) {
+    if (used == null || takeOver.take(TakeOver.Event.ALL_HERE) != TakeOver.Action.SAY_COMPLETE) {
       return;
     }
     long now = migration.now();
+    boolean again = migration.complete;
     migration.complete = true;
     WireRecord completion = used.completed();
-    statistics.ended(MigrationStatus.COMPLETED, null, now);
-    migration.events.emit(new MigrationEvent.StatusChanged(MigrationStatus.COMPLETED));
-    channel.sayLast(completion);
+    if (!again) {
+      count();
+      statistics.ended(MigrationStatus.COMPLETED, null, now);
+      migration.events.emit(new MigrationEvent.StatusChanged(MigrationStatus.COMPLETED));
+    }
+    if (migration.recoverable) {
+      // The source says it back. If it does not hear it, it comes back, and hears it then.
+      channel.say(completion);
+    } else {
+      channel.sayLast(completion);
+      outcome.tryEmitValue(info());
+    }
+  }
+
+  /** The source has heard that every page is here, and ends. */
+  private void heardOfAll(WireRecord.PostcopyComplete back) {
+    if (!migration.complete || !migration.recoverable) {
+      throw outOfTurn(back);
+    }
+    lastWordHeard = true;
     outcome.tryEmitValue(info());
   }
 
@@ -626,7 +661,8 @@ final class IncomingConversation {
     over = true;
     watches.dispose();
     PostcopyArrivals used = arrivals;
-    return Mono.when(channel.finish(true), used == null ? Mono.empty() : used.close(null));
+    return Mono.when(
+        channel.finish(!lastWordHeard), used == null ? Mono.empty() : used.close(null));
   }
 
   Mono<Void> fail(Throwable e) {
@@ -646,8 +682,10 @@ final class IncomingConversation {
     return Mono.whenDelayError(
             // Elsewhere: who fails here may hold what whoever has its turn waits for.
             Mono.<Void>fromRunnable(this::close).subscribeOn(Schedulers.boundedElastic()),
-            channel.hangUp(reason, (ruledOut || migration.switched) && !reason.isFromPeer()),
-            coming == null ? Mono.empty() : coming.close(reason))
+            migration.complete
+                ? channel.finish(true) // who has everything says nothing but that
+                : channel.hangUp(reason, (ruledOut || migration.switched) && !reason.isFromPeer()),
+            coming == null ? Mono.empty() : coming.close(migration.complete ? null : reason))
         .doFinally(signal -> migration.bytesBefore = totalBytes());
   }
 }

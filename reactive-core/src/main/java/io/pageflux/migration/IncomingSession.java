@@ -77,7 +77,10 @@ final class IncomingSession {
   /** Whether the guest runs here, and may lack pages. Said to the source before, in any case. */
   volatile boolean runsEarly;
 
-  /** Whether all pages are here after it was started so. */
+  /**
+   * Whether all pages are here after it was started so: whatever happens to connections from then
+   * on is no failure.
+   */
   volatile boolean complete;
 
   /** Bytes that came by connections that have ended. */
@@ -162,7 +165,9 @@ final class IncomingSession {
                     Retry.from(
                         ends ->
                             ends.concatMap(
-                                end -> resumed(MigrationException.ofAny(end.failure()))))),
+                                end -> resumed(MigrationException.ofAny(end.failure())))))
+                // It is here, whether its source has heard that or not.
+                .onErrorResume(e -> complete ? Mono.just(statistics.info(now())) : Mono.error(e)),
         this::close);
   }
 
@@ -188,7 +193,7 @@ final class IncomingSession {
       if (OutgoingSession.isOfTheLine(lost)) {
         lostNanos = now();
       }
-      status(runsEarly ? MigrationStatus.POSTCOPY_PAUSED : MigrationStatus.RECONNECTING);
+      goesOn(runsEarly ? MigrationStatus.POSTCOPY_PAUSED : MigrationStatus.RECONNECTING);
     }
     lastLost = lost;
     return slabsReleased().then(Mono.fromRunnable(this::beginAnew)).thenReturn(true);
@@ -217,7 +222,19 @@ final class IncomingSession {
     Duration left = Objects.requireNonNull(spec.resume()).minusNanos(now() - lostNanos);
     return left.isNegative() || left.isZero()
         ? Mono.error(this::notBack)
-        : accepting.timeout(left, Mono.error(this::notBack), timer);
+        : accepting.onErrorMap(this::nobodyCanCome).timeout(left, Mono.error(this::notBack), timer);
+  }
+
+  /** Nobody connects any more where nobody listens, however often one waits for it. */
+  private MigrationException nobodyCanCome(Throwable e) {
+    gaveUp = true;
+    MigrationException reason = MigrationException.ofAny(e);
+    return MigrationException.of(
+        reason.kind(),
+        "the source cannot come back: %s; it is lost because %s"
+            .formatted(
+                MigrationText.of(reason), MigrationText.of(Objects.requireNonNull(lastLost))),
+        e);
   }
 
   private MigrationException notBack() {
@@ -287,6 +304,13 @@ final class IncomingSession {
         "%s; the guest runs here and lacks %d pages, which only the source has: keep both"
             .formatted(MigrationText.of(reason), state.missing()),
         reason);
+  }
+
+  /** It goes on in another way, unless all is here: then what follows is for the source only. */
+  void goesOn(MigrationStatus status) {
+    if (!complete) {
+      status(status);
+    }
   }
 
   void status(MigrationStatus status) {

@@ -87,6 +87,10 @@ final class OutgoingConversation {
   private volatile @Nullable String postcopyReason;
   private volatile boolean switching;
   private volatile boolean inPostcopy;
+
+  /** Whether this side has said the last word, and the destination cuts the line. */
+  private volatile boolean lastWordIsHere;
+
   private final HookCalls hooks;
   private final SwitchOverGate gate = new SwitchOverGate();
   private final SwitchOverTimes times;
@@ -402,7 +406,12 @@ final class OutgoingConversation {
       case WireRecord.PostcopyComplete complete -> {
         require(inPostcopy && handOver.isTaken(), record);
         postcopy.complete(complete);
+        require(handOver.take(HandOver.Event.COMPLETE) != null, record);
         inPostcopy = false; // From here on nothing goes wrong any more.
+        if (agreed(Feature.POSTCOPY_RESUME)) {
+          lastWordIsHere = true;
+          channel.sayLast(complete); // else the destination would wait for a source that has ended
+        }
         completed();
       }
       case WireRecord.Failure failure -> {
@@ -924,7 +933,7 @@ final class OutgoingConversation {
     migration.running.end(this);
     watches.dispose();
     closeReused();
-    return Mono.when(channel.finish(false), postcopy.close(null));
+    return Mono.when(channel.finish(lastWordIsHere), postcopy.close(null));
   }
 
   /** Cleans up after a failure: first the guest, then the peer. */

@@ -17,6 +17,9 @@ import org.jspecify.annotations.Nullable;
  *      STOP: SAY_FAILURE
  * </pre>
  *
+ * <p>In post-copy {@code ALL_HERE} leads from {@code RUNS} to {@code WHOLE}, which the source is
+ * told: {@code SAY_COMPLETE}, again by each connection by which it comes back.
+ *
  * <p>What is not drawn is out of place: it changes nothing, and nothing may be done. A source that
  * hears a failure resumes its guest, so one may be said only when the start is ruled out: not while
  * the guest is being started, nor after a start of which nobody knows how it went.
@@ -38,6 +41,8 @@ final class TakeOver {
     STARTING,
     /** It runs. */
     RUNS,
+    /** It runs, and every page of it has come. */
+    WHOLE,
     /** It does not run, and will not. */
     RULED_OUT,
     /** Its start failed or did not end, and it may run. */
@@ -54,6 +59,8 @@ final class TakeOver {
     COMMIT,
     /** The guest has been started. */
     STARTED,
+    /** Every page has come that the guest lacked when it was started. */
+    ALL_HERE,
     /** The guest could not be started, and surely does not run. */
     NOT_STARTED,
     /** Nobody knows whether the guest has been started, or ever will. */
@@ -74,6 +81,8 @@ final class TakeOver {
     START_GUEST,
     /** Say RUNNING. */
     SAY_RUNNING,
+    /** Say that every page is here: the source's memory is not needed any more. */
+    SAY_COMPLETE,
     /** Say FAILURE, if the source does not know it yet: it may resume its guest. */
     SAY_FAILURE
   }
@@ -88,12 +97,17 @@ final class TakeOver {
       case LOADED -> state == State.LOADING ? to(State.PREPARED, Action.SAY_PREPARED) : null;
       case COMMIT -> state == State.PREPARED ? to(State.STARTING, Action.START_GUEST) : null;
       case STARTED -> state == State.STARTING ? to(State.RUNS, Action.SAY_RUNNING) : null;
+      case ALL_HERE ->
+          switch (state) {
+            case RUNS, WHOLE -> to(State.WHOLE, Action.SAY_COMPLETE);
+            default -> null;
+          };
       case NOT_STARTED -> state == State.STARTING ? to(State.RULED_OUT, Action.NONE) : null;
       case UNCLEAR -> state == State.STARTING ? to(State.UNCERTAIN, Action.NONE) : null;
       case STOP ->
           switch (state) {
             case RECEIVING, LOADING, PREPARED, RULED_OUT -> to(State.RULED_OUT, Action.SAY_FAILURE);
-            case STARTING, RUNS, UNCERTAIN -> null;
+            case STARTING, RUNS, WHOLE, UNCERTAIN -> null;
           };
     };
   }

@@ -17,7 +17,8 @@ import org.jspecify.annotations.Nullable;
  * conversation is: each message may be lost, overtaken, late (even to a side whose conversation is
  * over), and repeated any number of times; each side may fail, be stopped, run out of patience or
  * die at any point; pausing and starting a guest take time, and may fail. A destination that knows
- * where the guest is may say so again at any time, as it does to a source that has come back.
+ * where the guest is may say so again at any time, as it does to a source that has come back; and
+ * that all of it has come, in post-copy, in which the destination goes on when the guest runs.
  */
 final class HandOverModel {
 
@@ -26,8 +27,11 @@ final class HandOverModel {
     END,
     COMMIT,
     SOURCE_FAILURE,
+    /** The source has heard COMPLETE. */
+    SETTLED,
     PREPARED,
     RUNNING,
+    COMPLETE,
     DESTINATION_FAILURE;
 
     int bit() {
@@ -133,6 +137,7 @@ final class HandOverModel {
   private final Predicate<World> personResumesAtSource;
   private final Map<World, @Nullable Cause> seen = new HashMap<>();
   private final List<World> runningTwice = new ArrayList<>();
+  private final List<World> settled = new ArrayList<>();
 
   /**
    * Makes a model.
@@ -178,6 +183,11 @@ final class HandOverModel {
     return runningTwice;
   }
 
+  /** {@return the moments at which a destination ends because the source has heard of all} */
+  List<World> settled() {
+    return settled;
+  }
+
   /** {@return how it came to a moment} */
   String path(World world) {
     List<String> steps = new ArrayList<>();
@@ -218,8 +228,16 @@ final class HandOverModel {
       case END -> tell(w, TakeOver.Event.END, what, sink);
       case COMMIT -> tell(w, TakeOver.Event.COMMIT, what, sink);
       case SOURCE_FAILURE -> tell(w, TakeOver.Event.STOP, what, sink);
+      case SETTLED -> {
+        Side<TakeOver.State> side = w.destination();
+        if (side.alive() && !side.over() && side.state() == TakeOver.State.WHOLE) {
+          settled.add(w);
+          sink.add(what, w.withDestination(side.ended()));
+        }
+      }
       case PREPARED -> give(w, HandOver.Event.PREPARED, what, sink);
       case RUNNING -> give(w, HandOver.Event.RUNNING, what, sink);
+      case COMPLETE -> give(w, HandOver.Event.COMPLETE, what, sink);
       case DESTINATION_FAILURE -> give(w, HandOver.Event.REFUSED, what, sink);
     }
   }
@@ -250,6 +268,9 @@ final class HandOverModel {
       case RESUME_GUEST -> next = next.with(next.source().with(Guest.STARTING));
       case NONE, TELL_UNCERTAIN, TELL_TAKEN -> {}
     }
+    if (event == HandOver.Event.COMPLETE) {
+      next = next.saying(Message.SETTLED);
+    }
     if (event == HandOver.Event.END) {
       next = next.with(next.source().ended());
       sink.add(what + ", and it says so", next.saying(Message.SOURCE_FAILURE));
@@ -265,14 +286,34 @@ final class HandOverModel {
       tell(w, TakeOver.Event.LOADED, "the guest has its device state", sink);
       tell(w, TakeOver.Event.STOP, "the destination fails or is stopped", sink);
       tell(w, TakeOver.Event.UNCLEAR, "nobody knows how the start went", sink);
+      pagesCome(w, sink);
     }
     switch (side.state()) {
       case RUNS -> sink.add("it is told again that the guest runs", w.saying(Message.RUNNING));
+      case WHOLE -> {
+        sink.add("it is told again that the guest runs", w.saying(Message.RUNNING));
+        sink.add("it is told again that all of it is there", w.saying(Message.COMPLETE));
+      }
       case RULED_OUT ->
           sink.add("it is told again that it does not", w.saying(Message.DESTINATION_FAILURE));
       default -> {}
     }
     sink.add("the destination dies", w.withDestination(side.dead(guestsSurvive)));
+  }
+
+  /** Only a source that knows that the guest runs there sends what it lacks. */
+  private void pagesCome(World w, Sink sink) {
+    switch (w.source().state()) {
+      case TAKEN, RELEASED -> tell(w, TakeOver.Event.ALL_HERE, "every page has come", sink);
+      default -> {}
+    }
+    switch (w.destination().state()) {
+      case RUNS, WHOLE ->
+          sink.add(
+              "the destination awaits the source no longer",
+              w.withDestination(w.destination().ended()));
+      default -> {}
+    }
   }
 
   private void tell(World w, TakeOver.Event event, String what, Sink sink) {
@@ -285,7 +326,13 @@ final class HandOverModel {
     switch (step.action()) {
       case START_GUEST -> sink.add(what, w.withDestination(after.with(Guest.STARTING)));
       case SAY_PREPARED -> sink.add(what, w.withDestination(after).saying(Message.PREPARED));
-      case SAY_RUNNING -> sink.add(what, w.withDestination(after.ended()).saying(Message.RUNNING));
+      case SAY_RUNNING -> {
+        sink.add(what, w.withDestination(after.ended()).saying(Message.RUNNING));
+        sink.add(
+            what + ", before its pages are there",
+            w.withDestination(after).saying(Message.RUNNING));
+      }
+      case SAY_COMPLETE -> sink.add(what, w.withDestination(after).saying(Message.COMPLETE));
       case SAY_FAILURE -> {
         World next = w.withDestination(after.ended());
         sink.add(what + ", and it says so", next.saying(Message.DESTINATION_FAILURE));

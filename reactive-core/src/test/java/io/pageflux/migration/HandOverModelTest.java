@@ -11,6 +11,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Collection;
+import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.function.Predicate;
@@ -101,7 +102,7 @@ class HandOverModelTest {
           assertThat(here.mayRun()).as(() -> model.path(w)).isTrue();
           assertThat(there.mayRun()).as(() -> model.path(w)).isFalse();
         }
-        case TAKEN -> {
+        case TAKEN, RELEASED -> {
           assertThat(here).as(() -> model.path(w)).isEqualTo(Guest.STANDS);
           assertThat(there).as(() -> model.path(w)).isEqualTo(Guest.RUNS);
         }
@@ -134,6 +135,47 @@ class HandOverModelTest {
     assertThat(ruledOut).isPositive();
   }
 
+  /** {@return moments at which the source has let go of its memory, and not all of it is there} */
+  private static List<World> releasedTooEarly(HandOverModel model) {
+    return model.explore().stream()
+        .filter(w -> w.source().state() == HandOver.State.RELEASED && w.destination().alive())
+        .filter(w -> w.destination().state() != TakeOver.State.WHOLE)
+        .toList();
+  }
+
+  @Test
+  void theSourcesMemoryIsKeptUntilTheDestinationHasAllOfIt() {
+    HandOverModel model = real(true);
+    assertThat(releasedTooEarly(model)).isEmpty();
+    assertThat(model.settled()).isNotEmpty();
+  }
+
+  @Test
+  void aSourceThatComesBackLearnsThatItsMemoryIsNotNeeded() {
+    HandOverModel model = real(true);
+    long told = 0;
+    for (World w : model.explore()) {
+      boolean bothGoOn = !w.source().isFinal() && !w.destination().isFinal();
+      if (bothGoOn && w.destination().state() == TakeOver.State.WHOLE) {
+        // It can be told as long as it does not know, and nothing else is heard of it then.
+        assertThat(w.source().state())
+            .as(() -> model.path(w))
+            .isIn(HandOver.State.TAKEN, HandOver.State.RELEASED);
+        if (w.source().state() == HandOver.State.TAKEN) {
+          HandOver.Step step = HandOver.step(w.source().state(), HandOver.Event.COMPLETE);
+          assertThat(step)
+              .isEqualTo(new HandOver.Step(HandOver.State.RELEASED, HandOver.Action.NONE));
+          told++;
+        }
+      }
+    }
+    assertThat(told).isPositive();
+    // Who awaits it no longer because it knows is right.
+    for (World w : model.settled()) {
+      assertThat(w.source().state()).as(() -> model.path(w)).isEqualTo(HandOver.State.RELEASED);
+    }
+  }
+
   @Test
   void noGuestIsLostThatCouldBeResumed() {
     HandOverModel model = real(true);
@@ -152,7 +194,7 @@ class HandOverModelTest {
     for (World w : model.explore()) {
       boolean given =
           switch (w.source().state()) {
-            case COMMITTED, TAKEN, UNCERTAIN -> true;
+            case COMMITTED, TAKEN, RELEASED, UNCERTAIN -> true;
             default -> false;
           };
       if (w.source().alive() && !w.destination().alive() && w.source().over() && !given) {
@@ -167,6 +209,24 @@ class HandOverModelTest {
     HandOverModel model = model(broken, true, HandOverModelTest::asDocumented);
     model.explore();
     assertThat(model.runningTwice()).isNotEmpty();
+  }
+
+  @Test
+  void aDestinationThatSaysTooEarlyThatItHasAllLosesPages() {
+    HandOverModel model =
+        model(
+            new RealMachines() {
+              @Override
+              public TakeOver.@Nullable Step destination(
+                  TakeOver.State state, TakeOver.Event event) {
+                return state == TakeOver.State.RUNS && event == TakeOver.Event.ALL_HERE
+                    ? new TakeOver.Step(TakeOver.State.RUNS, TakeOver.Action.SAY_COMPLETE)
+                    : super.destination(state, event);
+              }
+            },
+            true,
+            HandOverModelTest::asDocumented);
+    assertThat(releasedTooEarly(model)).isNotEmpty();
   }
 
   @Test

@@ -36,6 +36,7 @@ class HostilePostcopyReturnTest {
   private static final UUID SESSION = new UUID(1, 2);
   private static final BatchGeometry GEOMETRY = new BatchGeometry(8, 32 << 10);
   private static final int PAGES = 16;
+  private static final int POSTCOPY_COMPLETE = 38;
   private static final int GUEST_RUNS = 39;
 
   private final GuestMemory memory = GuestMemory.builder().anonymous("ram", PAGES * 4096).build();
@@ -128,6 +129,7 @@ class HostilePostcopyReturnTest {
               switch (type) {
                 case WireBytes.HELLO -> peer.say(new WireRecord.Layout(layout, GEOMETRY));
                 case WireBytes.READY -> peer.say(onReady);
+                case POSTCOPY_COMPLETE -> peer.say(new WireRecord.PostcopyComplete(PAGES)).close();
                 default -> {}
               }
             })
@@ -199,7 +201,8 @@ class HostilePostcopyReturnTest {
     ScriptedPeer[] source = source();
     assertThat(receive(source).error()).isNull();
     assertThat(source[0].heardTypes())
-        .containsSubsequence(WireBytes.HELLO, GUEST_RUNS, 34, 32, WireBytes.READY, 38);
+        .containsSubsequence(
+            WireBytes.HELLO, GUEST_RUNS, 34, 32, WireBytes.READY, POSTCOPY_COMPLETE);
     assertThat(absentBy.absent()).isNull();
   }
 
@@ -229,6 +232,7 @@ class HostilePostcopyReturnTest {
             new WireRecord.Commit(),
             new WireRecord.RoundBegin(2, false, 0),
             new WireRecord.PostcopyEnd(0, 0),
+            new WireRecord.PostcopyComplete(PAGES),
             new WireRecord.PostcopyResume(8))) {
       ScriptedPeer peer = again(SESSION, memory.layout(), record);
       assertThat(receive(peer).message()).contains("the guest runs here and lacks 8 pages");

@@ -14,6 +14,7 @@ import io.pageflux.transport.Connection;
 import io.pageflux.transport.Connector;
 import io.pageflux.transport.InMemoryTransport;
 import io.pageflux.transport.fault.Fault;
+import io.pageflux.transport.fault.Place;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.time.Duration;
@@ -35,6 +36,7 @@ import reactor.util.retry.Retry;
 class PostcopyRecoverTest {
 
   private static final long BYTES = 16 << 20;
+  private static final int POSTCOPY_COMPLETE = 38;
   private static final ConvergencePolicy.Maker GO_ON =
       limits -> figures -> new ConvergenceDecision.Wait("it goes on");
 
@@ -99,14 +101,20 @@ class PostcopyRecoverTest {
 
   /** Lines of which the first ones break; none are made but those if {@code noMore}. */
   private Connector breaking(boolean noMore, Fault... there) {
+    return breaking(noMore, List.of(there), Fault.NONE);
+  }
+
+  /** The same; and the first one may break on the way back. */
+  private Connector breaking(boolean noMore, List<Fault> there, Fault back) {
     return () ->
         Mono.defer(
             () -> {
-              if (noMore && lines.size() >= there.length) {
+              if (noMore && lines.size() >= there.size()) {
                 return Mono.error(MigrationException.of(Kind.TRANSPORT, "nobody is there"));
               }
-              Fault fault = lines.size() < there.length ? there[lines.size()] : Fault.NONE;
-              TapedLine line = new TapedLine(transport.connector(), fault, Fault.NONE);
+              Fault fault = lines.size() < there.size() ? there.get(lines.size()) : Fault.NONE;
+              Fault onItsWayBack = lines.isEmpty() ? back : Fault.NONE;
+              TapedLine line = new TapedLine(transport.connector(), fault, onItsWayBack);
               lines.add(line);
               return line.connector().connect().map(c -> (Connection) c);
             });
@@ -212,6 +220,54 @@ class PostcopyRecoverTest {
     assertThat(ends.outStatuses())
         .filteredOn(status -> status == MigrationStatus.POSTCOPY_RECOVER)
         .hasSize(6);
+  }
+
+  /** Cuts the main connection before the destination's last word arrives. */
+  private static Fault beforeTheLastWord() {
+    return Fault.cut(Place.beforeRecord(POSTCOPY_COMPLETE));
+  }
+
+  @Test
+  void theWordThatAllHasComeIsSaidAgainIfItIsLost() {
+    Connector line = breaking(false, List.of(), beforeTheLastWord());
+    Ends ends = migrate(outgoing(line), incoming(() -> {}));
+    assertArrived(ends);
+    assertThat(lines).hasSize(4);
+    assertThat(transferred(ends.out().info())).isLessThan(BYTES * 105 / 100);
+    assertThat(ends.outStatuses())
+        .endsWith(
+            MigrationStatus.POSTCOPY_PAUSED,
+            MigrationStatus.POSTCOPY_RECOVER,
+            MigrationStatus.POSTCOPY_ACTIVE,
+            MigrationStatus.COMPLETED);
+    // There it is complete already: what follows is for the source only.
+    assertThat(ends.inStatuses())
+        .endsWith(MigrationStatus.POSTCOPY_ACTIVE, MigrationStatus.COMPLETED)
+        .doesNotContain(MigrationStatus.POSTCOPY_PAUSED);
+  }
+
+  @Test
+  void nobodyIsAwaitedWhoCannotCome() {
+    Connector line = breaking(true, List.of(Fault.cutAfter(BYTES / 2), Fault.NONE), Fault.NONE);
+    Ends ends =
+        migrate(
+            outgoing(line),
+            incoming(() -> transport.acceptor().dispose()).withResume(Duration.ofHours(1)));
+    assertThat(ends.in().message())
+        .contains("the source cannot come back", "was closed", "the guest runs here and lacks");
+  }
+
+  @Test
+  void whoHasEverythingEndsWellAlsoIfTheSourceNeverHearsOfIt() {
+    Connector line = breaking(true, List.of(Fault.NONE, Fault.NONE), beforeTheLastWord());
+    Ends ends = migrate(outgoing(line), incoming(() -> {}).withResume(Duration.ofMillis(300)));
+    assertThat(ends.in().error()).isNull();
+    assertThat(ends.inStatuses()).endsWith(MigrationStatus.COMPLETED);
+    assertThat(ends.out().message())
+        .contains("the guest runs at the destination, which may lack pages", "keep this memory");
+    assertThat(runsThere).isTrue();
+    assertThat(runsHere).isFalse();
+    assertThat(source.block(0).segment().mismatch(destination.block(0).segment())).isEqualTo(-1);
   }
 
   @Test
