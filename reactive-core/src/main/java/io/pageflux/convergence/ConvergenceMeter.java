@@ -44,9 +44,10 @@ public final class ConvergenceMeter {
    *
    * @param settledPages pages that were acknowledged, and pages that turned out unchanged
    * @param acknowledgedBytes bytes of the wire that were acknowledged
-   * @param readPages pages that were read, whether they had to be sent or not
+   * @param readPages pages that were read and are on their way, or do not have to be sent
    * @param contentPages of these, pages that were not zero
-   * @param sentBytes bytes of the wire that were sent
+   * @param sentBytes bytes of the wire that were made of these, and of no others: pages wait for a
+   *     slow link after they were read
    */
   public record Counters(
       long settledPages,

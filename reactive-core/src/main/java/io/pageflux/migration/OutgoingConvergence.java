@@ -173,13 +173,13 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
 
   private ConvergenceMeter.Counters counters() {
     Heard last = heard;
-    OutgoingStatistics.Tested tested = statistics.tested();
+    OutgoingStatistics.Made made = statistics.made();
     return new ConvergenceMeter.Counters(
         last.pages + statistics.unchangedPages(),
         last.bytes,
-        tested.pages(),
-        tested.contents(),
-        bytesWritten.getAsLong());
+        made.pages(),
+        made.contents(),
+        made.bytes());
   }
 
   /** The destination has acknowledged a round: it has all that was sent. */

@@ -58,8 +58,7 @@ final class OutgoingPages {
             .round(pages, leave)
             .doOnNext(round::read)
             .doOnNext(statistics::scanned)
-            .transform(PageOperators.zeroPages())
-            .doOnNext(statistics::withoutZeros);
+            .transform(PageOperators.zeroPages());
     if (resources.saver != null) {
       batches = batches.transform(placing.through());
     }

@@ -7,6 +7,7 @@ import io.pageflux.page.PageBatch;
 import io.pageflux.page.PageKind;
 import io.pageflux.postcopy.LatencyHistogram;
 import io.pageflux.postcopy.PostcopyStatistics;
+import io.pageflux.wire.WireWriter;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -53,14 +54,13 @@ final class OutgoingStatistics {
   private boolean periodEnded;
   private long syncCount;
   private long handledPages;
-  private long testedPages;
-  private long contentPages;
   private long encodedPages;
 
   private long batches;
   private long rawBatches;
   private long payloadBytes;
   private long storedBytes;
+  private long recordBytes;
   private @Nullable PlacementStatistics placement;
 
   private long switchNanos = -1;
@@ -149,6 +149,7 @@ final class OutgoingStatistics {
     deltaPages += batch.count(PageKind.DELTA);
     payloadBytes += batch.payloadBytes();
     storedBytes += batch.storedBytes();
+    recordBytes += WireWriter.recordBytes(batch);
     if (batch.isCompressed()) {
       batches++;
     } else if (batch.payloadBytes() > 0) {
@@ -162,27 +163,27 @@ final class OutgoingStatistics {
     dirtyBytes -= (long) batch.size() * batch.pageSizeBytes();
   }
 
-  /** Counts pages with contents among those that were read. */
-  synchronized void withoutZeros(PageBatch batch) {
-    testedPages += batch.size();
-    contentPages += batch.size() - batch.count(PageKind.ZERO);
-  }
-
   /** Counts pages that have to be sent. */
   synchronized void changed(PageBatch batch) {
     encodedPages += batch.size();
   }
 
   /**
-   * Pages that were read, and whether they had to be sent or not does not matter.
+   * What pages became.
    *
-   * @param contents how many were not zero
+   * @param pages how many they are
+   * @param contents how many of these were not zero
+   * @param bytes what was made of them for the wire
    */
-  record Tested(long pages, long contents) {}
+  record Made(long pages, long contents, long bytes) {}
 
-  /** {@return how many pages were looked at for whether they are zero, and how many were not} */
-  synchronized Tested tested() {
-    return new Tested(testedPages, contentPages);
+  /**
+   * {@return what was made of the pages that are on their way or turned out unchanged} What was
+   * read and waits for its turn is not among them: neither its pages nor its bytes.
+   */
+  synchronized Made made() {
+    long contents = rawPages + deltaPages + unchangedPages();
+    return new Made(zeroPages + contents, contents, recordBytes + placedBytes());
   }
 
   /** {@return pages that were read and do not have to be sent} */
@@ -282,7 +283,6 @@ final class OutgoingStatistics {
   synchronized void demanded(PageBatch batch) {
     demandedPages += batch.size();
     scanned(batch);
-    withoutZeros(batch);
     changed(batch);
     batch(batch);
   }
@@ -291,7 +291,6 @@ final class OutgoingStatistics {
   synchronized void pushed(PageBatch batch) {
     pushedPages += batch.size();
     scanned(batch);
-    withoutZeros(batch);
     changed(batch);
   }
 

@@ -111,6 +111,11 @@ public final class WireWriter {
     return new TransportBuffer(slab.slice(at, recordBytes), batch::release);
   }
 
+  /** {@return how many bytes the record of a batch has, were it written as it is} */
+  public static int recordBytes(PageBatch batch) {
+    return RecordType.Sizes.HEADER + PagesWriter.descriptionBytes(batch) + batch.storedBytes();
+  }
+
   /** {@return how many bytes the records written so far have, the preamble included} */
   public long bytesWritten() {
     return bytesWritten;

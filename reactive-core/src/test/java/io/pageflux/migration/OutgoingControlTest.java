@@ -245,4 +245,26 @@ class OutgoingControlTest {
             }));
     assertThat(control.info().downtimeLimit()).isEqualTo(Duration.ofSeconds(1));
   }
+
+  @Test
+  void pagesThatWaitForASlowLinkAreNotTakenToHaveBecomeNothing() {
+    List<ConvergenceStatistics> figures = new ArrayList<>();
+    migrate(
+        spec()
+            .withCompression(null)
+            .withXbzrle(null)
+            .withMaxBandwidth(OutgoingControl.leastBandwidth(spec())),
+        event -> {
+          if (event instanceof MigrationEvent.Progress(MigrationInfo info)
+              && info.convergence() != null
+              && figures.isEmpty()) {
+            figures.add(info.convergence());
+            control.cancel();
+          }
+        });
+    // No page is zero, and hardly any has arrived.
+    assertThat(figures).hasSize(1);
+    assertThat(figures.getFirst().remainingBytes())
+        .isBetween(source.sizeBytes() * 9 / 10, source.sizeBytes() * 11 / 10);
+  }
 }
