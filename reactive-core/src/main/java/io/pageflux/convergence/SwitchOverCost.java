@@ -1,6 +1,8 @@
 package io.pageflux.convergence;
 
 import java.time.Duration;
+import java.util.ArrayDeque;
+import java.util.Deque;
 import java.util.EnumMap;
 import java.util.Map;
 import java.util.Objects;
@@ -17,8 +19,10 @@ import java.util.Objects;
  * from one that fails in the end. One object may serve many migrations of like guests; those that
  * are made from one spec share one.
  *
- * <p>Of what was measured again and again, each time counts as much as all before it. As long as
- * not every part was measured, the cost is not taken to be less than what was given.
+ * <p>Of the last {@value #KEPT} times that a part took, the median counts, and the lesser one of
+ * two: the first time in a process takes far longer than any other, and now and then one is held up
+ * by something else. As long as not every part was measured, the cost is not taken to be less than
+ * what was given.
  *
  * <p>Thread-safe.
  */
@@ -29,6 +33,8 @@ public final class SwitchOverCost {
    * two processes of one machine. A virtual machine takes more, mostly for its devices.
    */
   public static final Duration DEFAULT = Duration.ofMillis(5);
+
+  private static final int KEPT = 5;
 
   /** What there is to do. */
   public enum Part {
@@ -43,7 +49,7 @@ public final class SwitchOverCost {
   }
 
   private final Duration given;
-  private final Map<Part, Long> nanos = new EnumMap<>(Part.class);
+  private final Map<Part, Deque<Long>> nanos = new EnumMap<>(Part.class);
 
   private SwitchOverCost(Duration given) {
     this.given = given;
@@ -69,12 +75,21 @@ public final class SwitchOverCost {
   /** Learns how long a part took. */
   public synchronized void learn(Part part, Duration took) {
     Objects.requireNonNull(part, "part");
-    nanos.merge(part, Math.max(0, took.toNanos()), (before, now) -> before + (now - before) / 2);
+    Deque<Long> times = nanos.computeIfAbsent(part, p -> new ArrayDeque<>());
+    if (times.size() == KEPT) {
+      times.remove();
+    }
+    times.add(Math.max(0, took.toNanos()));
+  }
+
+  private static long median(Deque<Long> times) {
+    return times.stream().sorted().skip((times.size() - 1) / 2).findFirst().orElse(0L);
   }
 
   /** {@return what the next switch-over is expected to cost} */
   public synchronized Duration expected() {
-    Duration learned = Duration.ofNanos(nanos.values().stream().mapToLong(n -> n).sum());
+    Duration learned =
+        Duration.ofNanos(nanos.values().stream().mapToLong(SwitchOverCost::median).sum());
     return isLearned() || learned.compareTo(given) > 0 ? learned : given;
   }
 

@@ -39,12 +39,21 @@ class SwitchOverCostTest {
   }
 
   @Test
-  void eachTimeCountsAsMuchAsAllBeforeIt() {
-    learnAll(0);
+  void aTimeThatIsLikeNoOtherDoesNotCount() {
+    learnAll(1);
     learn(Part.PAUSE, 100);
-    assertThat(cost.expected()).hasMillis(50);
-    learn(Part.PAUSE, 100);
-    assertThat(cost.expected()).hasMillis(75);
+    assertThat(cost.expected()).as("one was held up").hasMillis(4);
+    learn(Part.PAUSE, 3);
+    assertThat(cost.expected()).hasMillis(3 + 3);
+  }
+
+  @Test
+  void whatTheGuestHasBecomeIsLearned() {
+    learnAll(1);
+    for (int i = 0; i < 5; i++) {
+      learn(Part.PAUSE, 100);
+    }
+    assertThat(cost.expected()).hasMillis(100 + 3);
   }
 
   @Test
