@@ -129,6 +129,17 @@ public final class XbzrleCache implements AutoCloseable {
   }
 
   /**
+   * Looks for a page, and leaves it as old as it is.
+   *
+   * @param address the page's address
+   * @return where in {@link #memory()} the page is, or -1
+   */
+  public long peek(long address) {
+    long slot = slot(address);
+    return memory.get(JAVA_LONG, entry(slot)) == address + 1 ? slot << pageShift : -1;
+  }
+
+  /**
    * Takes the slot of a page for it; the caller then writes the page there.
    *
    * @param address the page's address

@@ -159,28 +159,12 @@ public final class XbzrleEncoder implements AutoCloseable {
    * @throws IllegalArgumentException if the batch is of no block of the layout
    */
   public synchronized void encode(PageBatch batch) {
-    // With the monitor: the memory of a closed encoder's cache may be another migration's by now.
-    if (closed) {
-      throw new IllegalStateException("the encoder is closed");
-    }
-    if (dirtySyncCount < 0) {
-      throw new IllegalStateException("no round has begun");
-    }
-    int index = batch.blockIndex();
-    if (index < 0
-        || index >= blockStarts.length
-        || !layout.blocks().get(index).equals(batch.block())) {
-      throw new IllegalArgumentException(
-          "block %d (%s) is not in the layout %s".formatted(index, batch.block(), layout));
-    }
+    check(batch);
     if (cache == null || batch.pageSizeBytes() != pageSizeBytes || bulk && !fillInFirstRound) {
       return;
     }
-    if (batch.count(PageKind.DELTA) > 0) {
-      throw new IllegalStateException("the batch has deltas already");
-    }
     for (PageRewriter page = batch.rewrite(); page.next(); ) {
-      long address = blockStarts[index] + page.page() * pageSizeBytes;
+      long address = address(batch, page);
       if (page.kind() == PageKind.ZERO) {
         rememberZero(cache, address);
       } else if (page.kind() == PageKind.PLACED) {
@@ -197,6 +181,67 @@ public final class XbzrleEncoder implements AutoCloseable {
     overflows = 0;
   }
 
+  private void check(PageBatch batch) {
+    // With the monitor: the memory of a closed encoder's cache may be another migration's by now.
+    if (closed) {
+      throw new IllegalStateException("the encoder is closed");
+    }
+    if (dirtySyncCount < 0) {
+      throw new IllegalStateException("no round has begun");
+    }
+    int index = batch.blockIndex();
+    if (index < 0
+        || index >= blockStarts.length
+        || !layout.blocks().get(index).equals(batch.block())) {
+      throw new IllegalArgumentException(
+          "block %d (%s) is not in the layout %s".formatted(index, batch.block(), layout));
+    }
+    if (batch.count(PageKind.DELTA) > 0) {
+      throw new IllegalStateException("the batch has deltas already");
+    }
+  }
+
+  private long address(PageBatch batch, PageRewriter page) {
+    return blockStarts[batch.blockIndex()] + page.page() * pageSizeBytes;
+  }
+
+  /**
+   * Makes of a batch what {@link #encode} would make of it in a round that is not the first, and
+   * takes no note of it: the batch is not one that is sent.
+   *
+   * @throws IllegalStateException as {@link #encode} does
+   * @throws IllegalArgumentException as {@link #encode} does
+   */
+  public synchronized void tryOut(PageBatch batch) {
+    check(batch);
+    if (cache == null || batch.pageSizeBytes() != pageSizeBytes) {
+      return;
+    }
+    for (PageRewriter page = batch.rewrite(); page.next(); ) {
+      long cached = page.kind() == PageKind.RAW ? cache.peek(address(batch, page)) : -1;
+      if (cached >= 0) {
+        int length = delta(cache, cached, page);
+        if (length == 0) {
+          page.drop();
+        } else if (length != Xbzrle.OVERFLOW) {
+          page.toDelta(delta, length);
+        }
+      }
+    }
+  }
+
+  private int delta(XbzrleCache cache, long cached, PageRewriter page) {
+    return Xbzrle.encode(
+        cache.memory(),
+        cached,
+        page.slab(),
+        page.offset(),
+        pageSizeBytes,
+        delta,
+        0,
+        largestDeltaBytes);
+  }
+
   private void encode(XbzrleCache cache, long address, PageRewriter page) {
     long cached = cache.find(address, dirtySyncCount);
     if (bulk || cached < 0) {
@@ -207,16 +252,7 @@ public final class XbzrleEncoder implements AutoCloseable {
       return;
     }
     pages++;
-    int length =
-        Xbzrle.encode(
-            cache.memory(),
-            cached,
-            page.slab(),
-            page.offset(),
-            pageSizeBytes,
-            delta,
-            0,
-            largestDeltaBytes);
+    int length = delta(cache, cached, page);
     if (length == 0) {
       page.drop();
       return;

@@ -5,6 +5,7 @@ import io.pageflux.convergence.ConvergenceFigures.Period;
 import io.pageflux.convergence.ConvergenceFigures.Rates;
 import io.pageflux.convergence.ConvergenceFigures.Throttle;
 import java.time.Duration;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Makes figures of a migration's counters.
@@ -59,6 +60,15 @@ public final class ConvergenceMeter {
     /** Nothing. */
     public static final Counters NONE = new Counters(0, 0, 0, 0, 0);
   }
+
+  /**
+   * Some pages that are dirty, as they are on the wire now.
+   *
+   * @param pages how many were looked at, at least 1
+   * @param contents how many of these are not zero
+   * @param bytes what they are on the wire, without what is zero or unchanged
+   */
+  public record Sample(long pages, long contents, long bytes) {}
 
   private final PageCost cost;
   private final SwitchOverCost switchOver;
@@ -184,6 +194,16 @@ public final class ConvergenceMeter {
     idleNanos += idle;
     last = counters;
     lastNanos = nowNanos;
+  }
+
+  /**
+   * Some of the dirty pages were tried out after a round: what the next round sends will be as they
+   * are, until others are tried out.
+   *
+   * @param sample what they are; null if none could be looked at
+   */
+  public void tried(@Nullable Sample sample) {
+    cost.tried(sample);
   }
 
   private void learnCost(Counters counters) {

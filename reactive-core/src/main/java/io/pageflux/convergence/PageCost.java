@@ -1,5 +1,7 @@
 package io.pageflux.convergence;
 
+import org.jspecify.annotations.Nullable;
+
 /**
  * What pages became on the wire lately: what one with contents needs, and how many of them have
  * any. Zero pages are taken apart, for they cost next to nothing, abound in the first round, and
@@ -9,6 +11,9 @@ package io.pageflux.convergence;
  * to: what it has taught of pages with contents is forgotten as soon as another round has taught
  * something, and how many there are among all pages is not taken for how many there are among dirty
  * ones. Of the other rounds each lesson counts as much as all before it.
+ *
+ * <p>All that holds only while nobody has tried out what the dirty pages are now. Pages that were
+ * sent shortly before are far less than others, and the last round has more of them than any.
  */
 final class PageCost {
 
@@ -42,9 +47,15 @@ final class PageCost {
   private boolean shareLearned;
   private long sharePages;
   private long shareContents;
+  private ConvergenceMeter.@Nullable Sample sample;
 
   PageCost(double bytesPerPage) {
     this.bytesPerPage = bytesPerPage;
+  }
+
+  /** Learns what the dirty pages are now; or that nobody knows. */
+  void tried(ConvergenceMeter.@Nullable Sample now) {
+    sample = now;
   }
 
   /** Learns what pages became. */
@@ -100,12 +111,16 @@ final class PageCost {
 
   /** {@return what a page with contents needs} */
   double bytesPerPage() {
-    return bytesPerPage;
+    ConvergenceMeter.Sample now = sample;
+    return now == null || now.contents() == 0
+        ? bytesPerPage
+        : (double) now.bytes() / now.contents();
   }
 
   /** {@return how many of so many dirty pages have contents} */
   double contents(long dirty) {
-    return dirty * share;
+    ConvergenceMeter.Sample now = sample;
+    return dirty * (now == null ? share : part(now.contents(), now.pages()));
   }
 
   /** {@return how many of so many pages have contents that the first round has yet to send} */

@@ -1,6 +1,7 @@
 package io.pageflux.memory;
 
 import java.util.Arrays;
+import java.util.function.LongConsumer;
 
 /**
  * A set of pages of one block: a bitmap with a summary above it.
@@ -227,6 +228,38 @@ public final class PageSet {
       consumer.accept(from, to);
       from = nextSet(to);
     }
+  }
+
+  /**
+   * Hands out some pages of the set in ascending order: its pages are counted through, and of each
+   * stretch of them the first ones are taken. Costs what {@link #cardinality()} does, and what the
+   * pages cost that are handed out.
+   *
+   * @param counted how many pages were counted before
+   * @param stretch how many pages there are to a stretch, at least 1
+   * @param first how many of each are handed out
+   * @param consumer takes them one by one
+   * @return how many pages were counted, with those before
+   */
+  public long forEachFirst(long counted, long stretch, long first, LongConsumer consumer) {
+    long n = counted;
+    for (int s = 0; s < summary.length; s++) {
+      for (long rest = summary[s]; rest != 0; rest &= rest - 1) {
+        int w = (s << 6) + Long.numberOfTrailingZeros(rest);
+        int bits = Long.bitCount(words[w]);
+        long at = n % stretch;
+        if (at >= first && at + bits <= stretch) {
+          n += bits;
+          continue;
+        }
+        for (long word = words[w]; word != 0; word &= word - 1, n++) {
+          if (n % stretch < first) {
+            consumer.accept(((long) w << 6) + Long.numberOfTrailingZeros(word));
+          }
+        }
+      }
+    }
+    return n;
   }
 
   @Override

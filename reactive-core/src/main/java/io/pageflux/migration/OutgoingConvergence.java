@@ -24,10 +24,11 @@ import reactor.core.scheduler.Scheduler;
 final class OutgoingConvergence implements GuestThrottle.Listener {
 
   /**
-   * Dirty pages are collected within a round only if this many times the time has passed that it
-   * took the last time, so that it takes no more than a twentieth of the thread's.
+   * Dirty pages are collected within a round, and some of them tried out, only if this many times
+   * the time has passed that it took the last time, so that it takes no more than a twentieth of
+   * the thread's.
    */
-  private static final int COLLECTION_REST = 20;
+  private static final int REST = 20;
 
   /** What the destination had when it was heard of last. */
   private record Heard(long pages, long bytes, long nanos) {}
@@ -36,6 +37,7 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
   private final DirtyLedger ledger;
   private final OutgoingStatistics statistics;
   private final MigrationRun.EventSink events;
+  private final OutgoingPages pages;
   private final LongSupplier bytesWritten;
   private final LongSupplier clock;
   private final OutgoingControl controller;
@@ -56,6 +58,9 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
   private int rounds;
   private volatile long collectedNanos;
   private long collectingNanos;
+  private ConvergenceMeter.@Nullable Sample sample;
+  private long triedNanos;
+  private long tryingNanos;
 
   OutgoingConvergence(
       OutgoingSpec spec,
@@ -63,6 +68,7 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
       DirtyLedger ledger,
       OutgoingStatistics statistics,
       MigrationRun.EventSink events,
+      OutgoingPages pages,
       LongSupplier bytesWritten,
       LongSupplier clock,
       OutgoingControl controller,
@@ -72,6 +78,7 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
     this.ledger = ledger;
     this.statistics = statistics;
     this.events = events;
+    this.pages = pages;
     this.bytesWritten = bytesWritten;
     this.clock = clock;
     this.controller = controller;
@@ -213,8 +220,12 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
     }
   }
 
-  /** Collects the dirty pages between two rounds. */
-  Mono<Void> collect() {
+  /**
+   * Collects the dirty pages between two rounds.
+   *
+   * @param decides whether it is decided then whether the guest is paused
+   */
+  Mono<Void> collect(boolean decides) {
     return Mono.defer(
         () -> {
           learnPause();
@@ -223,15 +234,28 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
           return CollectionInSlices.of(tracker, ledger, thread)
               .doOnNext(
                   found -> {
-                    collected(found.pages(), before);
+                    long now = now();
+                    if (decides) {
+                      tryOut(now);
+                    }
+                    collected(found.pages(), before, now);
                     statistics.collected(ledger.dirty().bytes(), found.pages(), real);
                   })
               .then();
         });
   }
 
-  private void collected(long found, long beforeNanos) {
-    long now = now();
+  /** Looks at what the dirty pages are on the wire. */
+  private void tryOut(long now) {
+    if (sample == null || now - triedNanos >= REST * tryingNanos) {
+      sample = pages.tryOut(ledger.dirty());
+      triedNanos = now();
+      tryingNanos = triedNanos - now;
+    }
+    meter.tried(sample);
+  }
+
+  private void collected(long found, long beforeNanos, long now) {
     collectedNanos = now;
     collectingNanos = now - beforeNanos;
     meter.collected(found, ledger.dirty().cardinality(), collectingNanos, now);
@@ -286,7 +310,7 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
 
   /** Not in the first round, which sends every page anyway. */
   private Mono<Void> collectWithin() {
-    long rest = Math.max(ConvergenceMeter.PERIOD.toNanos(), COLLECTION_REST * collectingNanos);
+    long rest = Math.max(ConvergenceMeter.PERIOD.toNanos(), REST * collectingNanos);
     return rounds == 0 || now() - collectedNanos < rest || !tracker.collectsWithinRounds()
         ? Mono.empty()
         : collectNow();
@@ -299,7 +323,7 @@ final class OutgoingConvergence implements GuestThrottle.Listener {
     return CollectionInSlices.of(tracker, ledger, thread)
         .doOnNext(
             found -> {
-              collected(found.pages(), now);
+              collected(found.pages(), now, now());
               statistics.collectedWithin(found.bytes(), found.pages(), real);
             })
         .then();

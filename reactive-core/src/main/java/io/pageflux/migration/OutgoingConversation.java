@@ -152,6 +152,7 @@ final class OutgoingConversation {
             ledger,
             statistics,
             events,
+            pages,
             this::position,
             this::now,
             control,
@@ -759,7 +760,7 @@ final class OutgoingConversation {
     }
     return control.isPaused()
         ? decideAfterPause()
-        : convergence.collect().then(Mono.defer(this::decideByWhatWasCollected));
+        : convergence.collect(true).then(Mono.defer(this::decideByWhatWasCollected));
   }
 
   private Mono<Void> decideByWhatWasCollected() {
@@ -855,7 +856,7 @@ final class OutgoingConversation {
             .doOnSuccess(nothing -> times.end(Part.PAUSE))
             .then(pause == null ? Mono.empty() : awaitContinue(pause))
             .publishOn(resources.scanThread)
-            .then(Mono.defer(convergence::collect))
+            .then(Mono.defer(() -> convergence.collect(false)))
             .thenMany(rest),
         Flux.defer(this::deviceState),
         end);

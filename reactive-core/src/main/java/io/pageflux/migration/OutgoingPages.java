@@ -1,6 +1,7 @@
 package io.pageflux.migration;
 
 import io.pageflux.codec.XbzrleEncoder;
+import io.pageflux.convergence.ConvergenceMeter;
 import io.pageflux.memory.MemoryPages;
 import io.pageflux.operator.PageOperators;
 import io.pageflux.page.PageBatch;
@@ -19,6 +20,12 @@ final class OutgoingPages {
   private final Placing placing;
   private final @Nullable OutgoingControl control;
   private final Scheduler timer;
+
+  /** What was used in the last round. */
+  private record Means(@Nullable XbzrleEncoder encoder, @Nullable CompressionSpec compression) {}
+
+  // Used on the scanning thread.
+  private Means means = new Means(null, null);
 
   /**
    * @param control who may pause the migration; null if nobody may
@@ -51,7 +58,9 @@ final class OutgoingPages {
       @Nullable CompressionSpec compression,
       OutgoingRound round,
       BooleanSupplier leave) {
-    XbzrleEncoder encoder = resources.encoder;
+    XbzrleEncoder encoder = Feature.XBZRLE.in(features) ? resources.encoder : null;
+    CompressionSpec agreed = Feature.ZSTD.in(features) ? compression : null;
+    means = new Means(encoder, agreed);
     Flux<PageBatch> batches =
         resources
             .scanner
@@ -62,19 +71,29 @@ final class OutgoingPages {
     if (resources.saver != null) {
       batches = batches.transform(placing.through());
     }
-    if (encoder != null && Feature.XBZRLE.in(features)) {
+    if (encoder != null) {
       batches = batches.transform(PageOperators.xbzrleEncode(encoder));
     }
     // Between the zero test and here nothing is queued, so what was read and does not come by is
     // known to be unchanged at any time.
     batches = batches.doOnNext(statistics::changed);
-    if (compression != null && resources.compressThreads != null && Feature.ZSTD.in(features)) {
+    if (agreed != null && resources.compressThreads != null) {
       batches =
           batches.transform(
               PageOperators.zstdCompress(
-                  compression.level(), compression.workers(), resources.compressThreads));
+                  agreed.level(), agreed.workers(), resources.compressThreads));
     }
     return pausable(batches).doOnNext(statistics::batch);
+  }
+
+  /**
+   * {@return what pages would be on the wire, by some of them that go the way of the last round's;
+   * null if that cannot be seen} What a page saver takes is not known before.
+   */
+  ConvergenceMeter.@Nullable Sample tryOut(MemoryPages pages) {
+    return resources.saver != null
+        ? null
+        : resources.trial.of(pages, means.encoder, means.compression);
   }
 
   /** Keeps the next batch back, and none itself, while the migration is paused. */

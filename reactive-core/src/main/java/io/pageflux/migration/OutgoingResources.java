@@ -29,6 +29,7 @@ final class OutgoingResources {
   final SlabPool pool;
   final DirtyTracker tracker;
   final PageScanner scanner;
+  final PageTrial trial;
 
   // Changed between rounds on the scanning thread only; asked for counters by any.
   volatile @Nullable XbzrleEncoder encoder;
@@ -58,6 +59,7 @@ final class OutgoingResources {
     this.xbzrle = spec.xbzrle();
     this.layout = spec.memory().layout();
     this.scanner = scanner;
+    this.trial = new PageTrial(spec.memory(), pool);
     this.crashes = crashes;
   }
 
@@ -237,6 +239,7 @@ final class OutgoingResources {
 
   private void closeRest() {
     PageSaver used = saver;
+    trial.close();
     try {
       if (used != null) {
         used.close();

@@ -5,6 +5,7 @@ import io.pageflux.convergence.ConvergenceControl.Action;
 import io.pageflux.convergence.ConvergenceFigures;
 import io.pageflux.convergence.ConvergenceMeter;
 import io.pageflux.convergence.ConvergenceMeter.Counters;
+import io.pageflux.convergence.ConvergenceMeter.Sample;
 import io.pageflux.convergence.SwitchOverCost;
 import org.jspecify.annotations.Nullable;
 
@@ -99,7 +100,7 @@ final class ForecastRun {
           lastPeriod = now;
           meter.observe(counters(), nanos(), nanos());
           if (!first && now - lastCollected >= Math.max(1, 20 * profile.collectSeconds())) {
-            collect();
+            collect(false);
           }
           Result ended = decide(sentWithout);
           if (ended != null) {
@@ -111,15 +112,13 @@ final class ForecastRun {
       rounds++;
       meter.roundAcknowledged(counters(), (long) (answerSeconds * 1e9), nanos());
       pass(profile.collectSeconds());
-      collect();
+      first = false;
+      collect(true);
       dirty = windowFound;
-      double window = guest - windowBegan;
       Result ended = decide(0);
       if (ended != null) {
         return ended;
       }
-      first = false;
-      cost(window, dirty);
       windowBegan = guest;
       windowFound = 0;
     }
@@ -151,13 +150,22 @@ final class ForecastRun {
     guest += seconds * (100 - throttle) / 100;
   }
 
-  /** Dirty pages of the window, which grows until the next round begins. */
-  private void collect() {
+  /**
+   * Dirty pages of the window, which grows until the next round begins.
+   *
+   * @param roundEnded whether some of them are tried out, for the next round to have them
+   */
+  private void collect(boolean roundEnded) {
     double all = profile.dirtying().pages(windowBegan, guest - windowBegan, extrapolation);
     // Throttled or not, what was found stays found.
     double found = Math.max(0, Math.min(all, profile.totalPages()) - windowFound);
     windowFound += found;
     lastCollected = now;
+    if (roundEnded) {
+      cost(guest - windowBegan, windowFound);
+      long pages = Math.max(1, Math.round(windowFound));
+      meter.tried(new Sample(pages, Math.round(pages * content), Math.round(pages * cost)));
+    }
     meter.collected(
         Math.round(found),
         Math.round(windowFound),

@@ -11,6 +11,7 @@ import io.pageflux.page.PageBatch;
 import io.pageflux.page.PageKind;
 import io.pageflux.page.PageRewriter;
 import io.pageflux.page.SlabPool;
+import io.pageflux.wire.WireWriter;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
@@ -25,12 +26,6 @@ import org.jspecify.annotations.Nullable;
  * <p>Memory: one slab, one page, and the compressor's scratch. For one thread.
  */
 final class PageProbe implements AutoCloseable {
-
-  /** Of the native format, for each batch: record, description, checksum. */
-  private static final int BATCH_BYTES = 48;
-
-  private static final int RUN_BYTES = 16;
-  private static final int DELTA_BYTES = 4;
 
   /** What pages became. */
   static final class Count {
@@ -195,22 +190,11 @@ final class PageProbe implements AutoCloseable {
     if (batch.isEmpty()) {
       return;
     }
-    int runs = 0;
-    for (int p = 0; p < batch.size(); p++) {
-      runs +=
-          p == 0 || batch.page(p) != batch.page(p - 1) + 1 || batch.kind(p) != batch.kind(p - 1)
-              ? 1
-              : 0;
-    }
     if (compressor != null) {
       compressor.compress(batch);
     }
     into.compressNanos += System.nanoTime() - encoded;
-    into.bytes +=
-        BATCH_BYTES
-            + (long) RUN_BYTES * runs
-            + (long) DELTA_BYTES * batch.count(PageKind.DELTA)
-            + batch.storedBytes();
+    into.bytes += WireWriter.recordBytes(batch);
   }
 
   @Override

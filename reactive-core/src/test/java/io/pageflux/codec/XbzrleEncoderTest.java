@@ -124,6 +124,39 @@ class XbzrleEncoderTest {
   }
 
   @Test
+  void aBatchIsTriedOutAsItWouldBeSentAndNothingIsRememberedOrCounted() {
+    sendFirstRound(0, 1, 2, 3, 17); // The cache has a slot for 1 and 17, and 1 has it.
+    Bytes.set(ram.segment(), 5, 9);
+    Batches.page(ram, 2).fill((byte) 7);
+    Bytes.set(ram.segment(), 17 * PAGE, 3);
+    for (int i = 0; i < 2; i++) {
+      PageBatch tried = batches.raw(ram, 0, 1, 2, 17);
+      encoder.tryOut(tried);
+      assertThat(tried.size()).as("one is as it was").isEqualTo(3);
+      assertThat(tried.kind(0)).isEqualTo(PageKind.DELTA);
+      assertThat(Bytes.array(Batches.contents(tried, 0))).containsExactly(5, 1, 9);
+      assertThat(tried.kind(1)).as("changed too much").isEqualTo(PageKind.RAW);
+      assertThat(tried.kind(2)).as("not in the cache").isEqualTo(PageKind.RAW);
+      tried.release();
+      PageBatch others = batches.raw(ram, 3, 5);
+      encoder.tryOut(others);
+      assertThat(others.size()).isEqualTo(1);
+      assertThat(others.kind(0)).as("nobody has its slot").isEqualTo(PageKind.RAW);
+      others.release();
+    }
+    assertThat(encoder.counters().pages()).isZero();
+    encoder.beginRound(2, false, false);
+    PageBatch sent = encode(batches.raw(ram, 0, 1, 2, 17));
+    assertThat(sent.size()).isEqualTo(3);
+    assertThat(Bytes.array(Batches.contents(sent, 0))).containsExactly(5, 1, 9);
+    assertThat(encoder.counters().cacheMiss()).isEqualTo(1);
+    assertThat(encoder.counters().overflow()).isEqualTo(1);
+    encoder.beginRound(3, false, false);
+    encode(batches.raw(ram, 19)).release();
+    assertThat(encode(batches.raw(ram, 19)).isEmpty()).as("the slot of 3 was old").isTrue();
+  }
+
+  @Test
   void afterAZeroPageTheNextDeltaStartsFromZeros() {
     Batches.page(ram, 0).fill((byte) 7);
     sendFirstRound(0);

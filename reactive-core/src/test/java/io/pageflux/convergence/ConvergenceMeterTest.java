@@ -203,6 +203,39 @@ class ConvergenceMeterTest {
   }
 
   @Test
+  void pagesThatWereTriedOutArePricedByThatAndNotByWhatWasSentBefore() {
+    firstRound();
+    meter.tried(new ConvergenceMeter.Sample(50, 25, 5_000));
+    meter.collected(1000, 1000, 0, 1000 * MILLI);
+    ConvergenceFigures figures = figures(1000);
+    assertThat(figures.rates().wireBytesPerPage()).isEqualTo(200);
+    assertThat(figures.remainingBytes()).as("every other one is zero").isEqualTo(500 * 200);
+    assertThat(figures.sendingTime().toMillis()).isBetween(23L, 26L);
+    assertThat(figures.stall().leastBytes()).isEqualTo(500 * 200);
+    assertThat(figures.period().dirtiedBytes()).isEqualTo(500 * 200);
+  }
+
+  @Test
+  void whatWasTriedOutHoldsForTheRoundThatSendsItAndUntilSomethingElseIs() {
+    firstRound();
+    meter.tried(new ConvergenceMeter.Sample(50, 50, 5_000));
+    meter.collected(1000, 1000, 0, 1000 * MILLI);
+    Counters before = new Counters(1000, 4_096_000, 1000, 1000, 4_096_000);
+    meter.roundBegan(1000, before, 1000 * MILLI);
+    // The first pages happen to be larger.
+    Counters half = new Counters(1500, 4_196_000, 1500, 1500, 4_196_000);
+    meter.observe(half, 1010 * MILLI, 1010 * MILLI);
+    assertThat(figures(1010).remainingBytes()).isEqualTo(500 * 100);
+    Counters all = new Counters(2000, 4_246_000, 2000, 2000, 4_246_000);
+    meter.roundAcknowledged(all, 10 * MILLI, 1020 * MILLI);
+    meter.tried(null);
+    meter.collected(1000, 1000, 0, 1020 * MILLI);
+    assertThat(figures(1020).rates().wireBytesPerPage())
+        .as("nothing could be tried out: as in the last round")
+        .isEqualTo(150);
+  }
+
+  @Test
   void progressIsOnlyWhatIsLessThanEverBefore() {
     StallDetector stalls = new StallDetector();
     assertThat(stalls.stall(0)).isEqualTo(ConvergenceFigures.Stall.NONE);

@@ -60,6 +60,29 @@ class SimulatedMigrationTest {
         .run(LimitPolicy::new, LIMITS);
   }
 
+  /** Its pages become ever smaller deltas as the rounds become shorter. */
+  private static Simulation.Result ofDeltas(double megabytesPerSecond, boolean triedOut) {
+    return Simulation.ofMebibytes(512)
+        .hot(64)
+        .writing(t -> 60 * MB)
+        .link(t -> megabytesPerSecond * MB)
+        .wire(1500, 0)
+        .deltas(seconds -> Math.min(1500, 100 + 300 * seconds), triedOut)
+        .run(LimitPolicy::new, LIMITS);
+  }
+
+  @ParameterizedTest
+  @ValueSource(doubles = {8, 12, 20, 40, 80})
+  void deltasOfPagesThatWereTriedOutAreNotTakenForWholePages(double megabytesPerSecond) {
+    Simulation.Result result = ofDeltas(megabytesPerSecond, true);
+    assertThat(result.action()).isEqualTo(Action.SWITCH_OVER);
+    assertEstimated(result);
+    assertThat(result.downtime()).isLessThan(Duration.ofMillis(300 + 20));
+    // And where they are not, rounds are sent that nobody needs.
+    Simulation.Result blind = ofDeltas(megabytesPerSecond, false);
+    assertThat(result.rounds()).isLessThanOrEqualTo(blind.rounds());
+  }
+
   @Test
   void howLongAGuestTakesToBePausedIsLearnedOnce() {
     SwitchOverCost cost = SwitchOverCost.unknown();

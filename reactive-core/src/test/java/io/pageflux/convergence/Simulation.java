@@ -32,6 +32,8 @@ final class Simulation {
   private double hotPages;
   private double bytesPerPage = 4096;
   private double laterBytesPerPage = 4096;
+  private @Nullable DoubleUnaryOperator deltaBytes;
+  private boolean tries;
   private double zeroPart;
   private DoubleUnaryOperator pagesWrittenPerSecond = t -> 0;
   private DoubleUnaryOperator linkBytesPerSecond = t -> 1e8;
@@ -44,6 +46,7 @@ final class Simulation {
 
   private long now = 1_000_000_000_000L;
   private long began = now;
+  private long roundBegan = now;
   private ConvergenceMeter meter = new ConvergenceMeter(4096, switchOver);
   private double dirty; // found by the last collections
   private double written; // since the last one, and not found before
@@ -83,6 +86,18 @@ final class Simulation {
   Simulation wire(double first, double later) {
     bytesPerPage = first;
     laterBytesPerPage = later;
+    return this;
+  }
+
+  /**
+   * What a page becomes on the wire in later rounds, by the seconds since the round before began:
+   * the longer a page was written, the less it is like what was sent.
+   *
+   * @param tries whether the dirty pages are tried out at the end of a round
+   */
+  Simulation deltas(DoubleUnaryOperator bytes, boolean tries) {
+    deltaBytes = bytes;
+    this.tries = tries;
     return this;
   }
 
@@ -193,6 +208,7 @@ final class Simulation {
     }
     meter.began(now);
     dirty = pages;
+    roundBegan = now;
     long lastPeriod = now;
     while (true) {
       double left = dirty;
@@ -201,6 +217,7 @@ final class Simulation {
       double heardBytes = acknowledgedBytes;
       long heardAt = now;
       meter.roundBegan(Math.round(dirty), counters(), now);
+      roundBegan = now;
       dirty = 0;
       double cost = rounds == 0 ? bytesPerPage * (1 - zeroPart) : laterBytesPerPage;
       double content = rounds == 0 ? 1 - zeroPart : 1;
@@ -243,6 +260,12 @@ final class Simulation {
         throw new AssertionError("a round took pages back");
       }
       meter.roundAcknowledged(counters(), ANSWER_NANOS, now);
+      if (deltaBytes != null) {
+        laterBytesPerPage = deltaBytes.applyAsDouble((now - roundBegan) / 1e9);
+      }
+      if (tries) {
+        meter.tried(new ConvergenceMeter.Sample(100, 100, Math.round(100 * laterBytesPerPage)));
+      }
       collect();
       Result ended = ask(control);
       if (ended != null) {

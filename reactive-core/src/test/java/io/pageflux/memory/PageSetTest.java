@@ -36,6 +36,32 @@ class PageSetTest {
     }
   }
 
+  @ParameterizedTest
+  @ValueSource(ints = {1, 64, 4097, 70_000})
+  void ofEachStretchTheFirstPagesAreHandedOut(int pages) {
+    for (int seed = 0; seed < 30; seed++) {
+      Random random = new Random(seed);
+      PageSet set = new PageSet(pages);
+      BitSet model = new BitSet(pages);
+      for (int step = 0; step < 20; step++) {
+        change(set, model, random);
+      }
+      long counted = random.nextInt(500);
+      long stretch = 1 + random.nextInt(300);
+      long first = 1 + random.nextInt((int) stretch);
+      List<Long> expected = new ArrayList<>();
+      long n = counted;
+      for (int page = model.nextSetBit(0); page >= 0; page = model.nextSetBit(page + 1)) {
+        if (n++ % stretch < first) {
+          expected.add((long) page);
+        }
+      }
+      List<Long> taken = new ArrayList<>();
+      assertThat(set.forEachFirst(counted, stretch, first, taken::add)).isEqualTo(n);
+      assertThat(taken).as("%d pages, seed %d", pages, seed).isEqualTo(expected);
+    }
+  }
+
   private static void change(PageSet set, BitSet model, Random random) {
     int pages = (int) set.pageCount();
     int from = random.nextInt(pages);
