@@ -5,7 +5,6 @@ import io.pageflux.codec.XbzrleSpec;
 import io.pageflux.dirty.DirtyTracker;
 import io.pageflux.memory.MemoryPages;
 import io.pageflux.memory.RamBlock;
-import io.pageflux.migration.CompressionSpec;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -167,7 +166,7 @@ final class GuestWatch implements AutoCloseable {
         new PageLesson(0, (int) all.pages, 1 - all.perPage(all.zero), perPage, perPage),
         error(perPage),
         lessons,
-        pagesPerSecond(all),
+        CodecSpeed.pagesPerSecond(List.of(first), spec.compression()),
         collectingNanos / 1e9,
         xbzrle == null ? 0 : Long.highestOneBit(Math.max(1, xbzrle.cacheBytes() / pageSize)),
         history.curve(watchedNanos / 1e9 / history.periods(), probe.totalPages()));
@@ -182,18 +181,6 @@ final class GuestWatch implements AutoCloseable {
     }
     double error = Math.sqrt(squares / (first.length - 1.0) / first.length);
     return perPage <= 0 ? 0 : error / perPage;
-  }
-
-  /** Of pages with contents: one thread reads and makes deltas, others compress meanwhile. */
-  private double pagesPerSecond(PageProbe.Count all) {
-    CompressionSpec compression = spec.compression();
-    double contents = Math.max(1, all.pages - all.zero);
-    double encode = Math.max(1, all.encodeNanos) / contents;
-    if (compression == null) {
-      return 1e9 / encode;
-    }
-    int workers = Math.min(compression.workers(), Runtime.getRuntime().availableProcessors());
-    return 1e9 / Math.max(encode, Math.max(1, all.compressNanos) / contents / workers);
   }
 
   @Override
