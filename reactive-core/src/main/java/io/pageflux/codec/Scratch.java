@@ -1,5 +1,6 @@
 package io.pageflux.codec;
 
+import io.pageflux.page.Lease;
 import io.pageflux.page.PageBatch;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -27,11 +28,23 @@ final class Scratch implements AutoCloseable {
     }
   }
 
-  /** Sees to it that there are so many bytes; what they hold is lost. */
-  void require(int bytes) {
+  /** Throws if a slab's memory has been freed. */
+  static void requireAlive(Lease slab) {
+    if (!slab.segment().scope().isAlive()) {
+      throw new IllegalStateException("a slab has been freed that was to be written to");
+    }
+  }
+
+  /** Throws if this was closed. */
+  void requireOpen() {
     if (!arena.scope().isAlive()) {
       throw new IllegalStateException("closed");
     }
+  }
+
+  /** Sees to it that there are so many bytes; what they hold is lost. */
+  void require(int bytes) {
+    requireOpen();
     if (buffer.capacity() < bytes) {
       arena.close();
       arena = Arena.ofShared();

@@ -3,8 +3,10 @@ package io.pageflux.codec;
 import com.github.luben.zstd.ZstdDecompressCtx;
 import com.github.luben.zstd.ZstdException;
 import io.pageflux.MigrationException;
+import io.pageflux.page.Lease;
 import io.pageflux.page.PageBatch;
 import java.lang.foreign.MemorySegment;
+import java.nio.ByteBuffer;
 
 /**
  * Decompresses batches that a {@link ZstdBatchCompressor} compressed, or that a peer says were.
@@ -13,7 +15,8 @@ import java.lang.foreign.MemorySegment;
  * out; zstd is given room for no more. Whatever a frame claims about itself decides nothing.
  *
  * <p><b>Memory bound:</b> scratch of the largest {@link PageBatch#capacityBytes()} seen, outside
- * the heap, allocated by the first compressed batch; and zstd's context of less than 200 KiB.
+ * the heap, allocated by the first batch that is decompressed in place; and zstd's context of less
+ * than 200 KiB.
  *
  * <p><b>Threading:</b> for one thread at a time; each worker has its own.
  */
@@ -37,22 +40,50 @@ public final class ZstdBatchDecompressor implements AutoCloseable {
       return;
     }
     int bytes = batch.payloadBytes();
+    Scratch.requireAlive(batch);
+    scratch.require(batch.capacityBytes());
+    decompress(batch, scratch.buffer(), 0);
+    MemorySegment.copy(scratch.segment(), 0, batch.slab(), batch.payloadOffset(), bytes);
+    batch.markDecompressed();
+  }
+
+  /**
+   * Decompresses a batch into another slab, which spares it a copy.
+   *
+   * @param batch has to be compressed
+   * @param into is the batch's from here on, instead of the slab that it had, which is given back;
+   *     unless this throws
+   * @throws MigrationException of kind {@code INTEGRITY}, if the stored bytes are no frame or do
+   *     not decompress to the size that the batch must have; the batch is as it was
+   * @throws IllegalArgumentException if the batch's contents do not fit the slab
+   * @throws IllegalStateException if this decompressor, or a slab's pool, is closed, or the batch
+   *     is not compressed
+   */
+  public void decompress(PageBatch batch, Lease into) {
+    scratch.requireOpen();
+    Scratch.requireAlive(batch);
+    Scratch.requireAlive(into);
+    if (!batch.isCompressed()) {
+      throw new IllegalStateException("the batch is not compressed");
+    }
+    if (into.segment().byteSize() - batch.payloadOffset() < batch.payloadBytes()) {
+      throw new IllegalArgumentException("a slab that is too small for " + batch);
+    }
+    decompress(batch, into.buffer(), batch.payloadOffset());
+    batch.markDecompressed(into);
+  }
+
+  private void decompress(PageBatch batch, ByteBuffer to, int at) {
+    int bytes = batch.payloadBytes();
     if (bytes == 0) {
       throw MigrationException.of(
           MigrationException.Kind.INTEGRITY, "a compressed batch without contents: " + batch);
     }
-    Scratch.requireAlive(batch);
-    scratch.require(batch.capacityBytes());
     int decompressed;
     try {
       decompressed =
           context.decompressDirectByteBuffer(
-              scratch.buffer(),
-              0,
-              bytes,
-              batch.lease().buffer(),
-              batch.payloadOffset(),
-              batch.storedBytes());
+              to, at, bytes, batch.lease().buffer(), batch.payloadOffset(), batch.storedBytes());
     } catch (ZstdException | AssertionError e) {
       // The bindings throw an AssertionError where the native call could not be made.
       throw MigrationException.of(
@@ -66,8 +97,6 @@ public final class ZstdBatchDecompressor implements AutoCloseable {
           "%s decompresses to %d bytes, but its pages have %d"
               .formatted(batch, decompressed, bytes));
     }
-    MemorySegment.copy(scratch.segment(), 0, batch.slab(), batch.payloadOffset(), bytes);
-    batch.markDecompressed();
   }
 
   /**

@@ -25,7 +25,7 @@ public final class PageBatch {
 
   private final int blockIndex;
   private final RamBlockLayout block;
-  private final Lease lease;
+  private Lease lease;
   private final int payloadOffset;
   private final int capacityBytes;
 
@@ -288,6 +288,25 @@ public final class PageBatch {
     }
     compressed = false;
     storedBytes = payloadBytes;
+  }
+
+  /**
+   * Says that the contents are in another slab, from {@link #payloadOffset()} on. That one is the
+   * batch's from here on, and the one with the compressed bytes is given back.
+   *
+   * @throws IllegalArgumentException if the contents do not fit the slab
+   * @throws IllegalStateException if the batch is not compressed
+   */
+  public void markDecompressed(Lease into) {
+    if (into.segment().byteSize() - payloadOffset < payloadBytes) {
+      throw new IllegalArgumentException(
+          "%d bytes of contents from byte %d of a slab of %d bytes"
+              .formatted(payloadBytes, payloadOffset, into.segment().byteSize()));
+    }
+    markDecompressed();
+    Lease before = lease;
+    lease = into;
+    before.release();
   }
 
   /** One page of a batch, for those who prefer pages one by one. */

@@ -7,9 +7,11 @@ import com.github.luben.zstd.Zstd;
 import io.pageflux.MigrationException;
 import io.pageflux.memory.RamBlockLayout;
 import io.pageflux.page.BatchGeometry;
+import io.pageflux.page.Lease;
 import io.pageflux.page.PageBatch;
 import io.pageflux.page.PageKind;
 import java.lang.foreign.MemorySegment;
+import java.util.Objects;
 import java.util.Random;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -64,6 +66,45 @@ class ZstdBatchCodecTest {
         batch.release();
       }
     }
+  }
+
+  @Test
+  void aBatchMayBeDecompressedIntoAnotherSlab() {
+    PageBatch batch = batch(64, 0.01, new Random(8));
+    byte[] before = Bytes.array(batch.stored());
+    compressor.compress(batch);
+    Lease first = batch.lease();
+    Lease into = slab();
+    decompressor.decompress(batch, into);
+    assertThat(batch.isCompressed()).isFalse();
+    assertThat(batch.lease()).isSameAs(into);
+    assertThat(first.isReleased()).isTrue();
+    assertThat(Bytes.array(batch.stored())).isEqualTo(before);
+    batch.release();
+    assertThat(into.isReleased()).isTrue();
+    assertThat(batches.pool.outstanding()).isZero();
+  }
+
+  @Test
+  void aSlabThatIsTooSmallOrNotNeededStaysTheCallers() {
+    PageBatch batch = batch(64, 0.01, new Random(9));
+    Lease needless = slab();
+    assertThatThrownBy(() -> decompressor.decompress(batch, needless))
+        .isInstanceOf(IllegalStateException.class);
+    compressor.compress(batch);
+    try (Batches small = new Batches(new BatchGeometry(4, 4 * PAGE))) {
+      Lease tooSmall = Objects.requireNonNull(small.pool.tryAcquire());
+      assertThatThrownBy(() -> decompressor.decompress(batch, tooSmall))
+          .isInstanceOf(IllegalArgumentException.class);
+      assertThat(tooSmall.isReleased()).isFalse();
+    }
+    assertThat(needless.isReleased()).isFalse();
+    assertThat(batch.isCompressed()).isTrue();
+    decompressor.decompress(batch);
+  }
+
+  private Lease slab() {
+    return Objects.requireNonNull(batches.pool.tryAcquire());
   }
 
   @Test
@@ -169,6 +210,7 @@ class ZstdBatchCodecTest {
         damaged[random.nextInt(frame.length)] ^= (byte) (1 + random.nextInt(255));
         PageBatch flipped = received(damaged);
         byte[] around = surroundings(flipped);
+        assertStaysInBounds(damaged);
         try {
           decompressor.decompress(flipped);
           assertThat(flipped.storedBytes()).isEqualTo(2 * PAGE);
@@ -182,6 +224,25 @@ class ZstdBatchCodecTest {
     }
   }
 
+  /** Whatever becomes of a frame in another slab, it is not what lies around it. */
+  private void assertStaysInBounds(byte[] frame) {
+    PageBatch batch = received(frame);
+    Lease into = slab();
+    into.segment().fill((byte) 0x5a);
+    byte[] around = surroundings(batch, into);
+    try {
+      decompressor.decompress(batch, into);
+      assertThat(batch.lease()).isSameAs(into);
+    } catch (MigrationException e) {
+      assertThat(e.kind()).isEqualTo(MigrationException.Kind.INTEGRITY);
+      assertThat(batch.lease()).isNotSameAs(into);
+      assertThat(batch.isCompressed()).isTrue();
+    }
+    assertThat(surroundings(batch, into)).isEqualTo(around);
+    batch.release();
+    into.release();
+  }
+
   private PageBatch received(byte[] frame) {
     PageBatch batch = batches.empty(0, RAM);
     batch.append(0, PageKind.RAW, PAGE);
@@ -192,7 +253,11 @@ class ZstdBatchCodecTest {
   }
 
   private static byte[] surroundings(PageBatch batch) {
-    byte[] all = Bytes.array(batch.slab());
+    return surroundings(batch, batch.lease());
+  }
+
+  private static byte[] surroundings(PageBatch batch, Lease slab) {
+    byte[] all = Bytes.array(slab.segment());
     java.util.Arrays.fill(
         all, batch.payloadOffset(), batch.payloadOffset() + batch.payloadBytes(), (byte) 0);
     return all;
@@ -236,6 +301,8 @@ class ZstdBatchCodecTest {
     decompressor.close();
     assertThatThrownBy(() -> decompressor.decompress(batch))
         .isInstanceOf(IllegalStateException.class);
+    assertThatThrownBy(() -> decompressor.decompress(batch, slab()))
+        .isInstanceOf(IllegalStateException.class);
     PageBatch plain = batch(2, 0.01, new Random(6));
     assertThatThrownBy(() -> compressor.compress(plain)).isInstanceOf(IllegalStateException.class);
   }
@@ -243,8 +310,13 @@ class ZstdBatchCodecTest {
   @Test
   void memoryThatWasFreedIsAnErrorAndNoCrash() {
     PageBatch batch = batch(2, 0.01, new Random(7));
+    PageBatch compressed = batch(2, 0.01, new Random(7));
+    compressor.compress(compressed);
+    Lease into = slab();
     batches.close();
     assertThatThrownBy(() -> compressor.compress(batch))
         .isInstanceOfAny(MigrationException.class, IllegalStateException.class);
+    assertThatThrownBy(() -> decompressor.decompress(compressed, into))
+        .isInstanceOf(IllegalStateException.class);
   }
 }

@@ -6,6 +6,7 @@ import io.pageflux.channel.MadeConnection;
 import io.pageflux.channel.MigrationText;
 import io.pageflux.channel.RecordDecompressor;
 import io.pageflux.page.BatchGeometry;
+import io.pageflux.page.Lease;
 import io.pageflux.page.PageBatch;
 import io.pageflux.page.SlabPool;
 import io.pageflux.qemu.stream.QemuStreamWriter;
@@ -67,7 +68,7 @@ final class RelayDestination extends RelayLink {
         channel
             .receive()
             .doOnNext(this::arrived)
-            .transform(RecordDecompressor.of(channel, spec.workers(), threads))
+            .transform(RecordDecompressor.of(channel, spec.workers(), threads, this::slab))
             .concatMap(this::next, 0)
             .doOnDiscard(WireRecord.Pages.class, pages -> pages.batch().release())
             .then());
@@ -227,11 +228,16 @@ final class RelayDestination extends RelayLink {
                   most.maxPages(),
                   most.payloadBytes()));
     }
-    // Two for each worker, one that is being read, one that is being written, and those on their
-    // way to QEMU.
-    SlabPool slabs = new SlabPool(2 * spec.workers() + 2 + QemuOutput.MAX_BUFFERS, geometry);
+    // Two for each worker and one that it decompresses into, one that is being read, one that is
+    // being written, and those on their way to QEMU.
+    SlabPool slabs = new SlabPool(3 * spec.workers() + 2 + QemuOutput.MAX_BUFFERS, geometry);
     arriving = slabs;
     channel.expectPages(theirs.layout(), slabs, Feature.all());
+  }
+
+  private @Nullable Lease slab() {
+    SlabPool slabs = arriving;
+    return slabs == null ? null : slabs.tryAcquire();
   }
 
   private Mono<Void> pages(PageBatch batch) {
