@@ -32,6 +32,11 @@
  * <p><b>Switch on the capability {@code return-path}</b> in both QEMUs. Without it a source
  * believes that the migration is complete when its last byte was taken, be it by a relay; if a
  * relay dies then, both guests stand still until somebody continues the source's.
+ *
+ * <p><b>Start the destination's QEMU with {@code -S}</b> where two running guests would do harm,
+ * and continue its guest when the source says that the migration is complete. Without that, QEMU
+ * (7.2) lets the guest run just before it acknowledges the migration; if the acknowledgement is
+ * lost with the connection, the source goes on with its own, too.
  */
 @NullMarked
 package io.pageflux.qemu.relay;
