@@ -61,6 +61,12 @@ final class RelaySource extends RelayLink {
   private @Nullable XbzrleEncoder encoder;
   private @Nullable QemuDoor door;
   private boolean layoutSeen;
+  private boolean inPostcopy;
+  private long taken;
+  // The first record that the window counts before it is compressed; written where QEMU's is read.
+  private volatile long firstInPostcopy = Long.MAX_VALUE;
+  private long compressed; // only where records are sent
+
   private int pass;
   private int lastBlock;
   private long lastPage = -1;
@@ -110,8 +116,9 @@ final class RelaySource extends RelayLink {
     return QemuStreams.readWithPostcopy(bytes, pool, spec.pageSizeBytes())
         .concatMapIterable(this::records, 1)
         .concatWith(Mono.fromSupplier(WireRecord.StreamEnd::new))
+        .concatMap(this::pacedInPostcopy, 0)
         .transform(compress())
-        .concatMap(this::paced, 0)
+        .concatMap(this::pacedBefore, 0)
         .doOnDiscard(QemuElement.class, QemuElement::release)
         .doOnDiscard(WireRecord.Pages.class, pages -> pages.batch().release());
   }
@@ -131,7 +138,7 @@ final class RelaySource extends RelayLink {
       }
       case QemuElement.DeviceTail tail -> {
         if (!layoutSeen) {
-          window.keepSmall(); // a post-copy goes on: these are pages, though nobody here reads them
+          keepSmall(); // a post-copy goes on: these are pages, though nobody here reads them
         }
         addPieces(element.raw(), records);
       }
@@ -161,7 +168,14 @@ final class RelaySource extends RelayLink {
   private void goOverToPostcopy() {
     mayBeTold = false; // the loss of a connection can be recovered from, a failure cannot
     endDeltas();
-    window.keepSmall();
+    keepSmall();
+  }
+
+  private void keepSmall() {
+    if (!inPostcopy) {
+      inPostcopy = true;
+      window.keepSmall();
+    }
   }
 
   private void endDeltas() {
@@ -273,6 +287,20 @@ final class RelaySource extends RelayLink {
     return chooser == null
         || chooser.compress(
             batch.payloadBytes(), channel.bytesWritten(), channel.sendBusyNanos(), now());
+  }
+
+  /** In post-copy not even what waits to be compressed may lie before what somebody waits for. */
+  private Flux<WireRecord> pacedInPostcopy(WireRecord record) {
+    if (inPostcopy && firstInPostcopy == Long.MAX_VALUE) {
+      firstInPostcopy = taken;
+    }
+    taken++;
+    return inPostcopy ? paced(record) : Flux.just(record);
+  }
+
+  /** Before it, those do that keep the processors busy. */
+  private Flux<WireRecord> pacedBefore(WireRecord record) {
+    return compressed++ < firstInPostcopy ? paced(record) : Flux.just(record);
   }
 
   /** Holds back what comes after a record while the window is full. */

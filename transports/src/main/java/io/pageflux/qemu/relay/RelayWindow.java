@@ -1,5 +1,6 @@
 package io.pageflux.qemu.relay;
 
+import io.pageflux.qemu.stream.QemuStreamReader;
 import java.util.ArrayDeque;
 import org.jspecify.annotations.Nullable;
 import reactor.core.publisher.Mono;
@@ -30,6 +31,12 @@ final class RelayWindow {
   /** Below this a window would stop a fast link from being busy at all. */
   static final long LEAST_BYTES = 256 << 10;
 
+  /** In post-copy: one batch, and another one that is read meanwhile. */
+  static final long LEAST_POSTCOPY_BYTES = QemuStreamReader.POSTCOPY_BATCH_BYTES;
+
+  /** How long they may wait in post-copy, in which somebody may wait for each page: 1 ms. */
+  static final long TARGET_POSTCOPY_QUEUE_NANOS = 1_000_000;
+
   /** The most that a window may grow to: a link of 10 Gbit/s over 50 ms. */
   static final long MOST_BYTES = 64L << 20;
 
@@ -46,7 +53,9 @@ final class RelayWindow {
   private long bytesUnderWay;
   private long passedOn;
   private double windowBytes;
+  private long leastBytes = LEAST_BYTES;
   private long mostBytes = MOST_BYTES;
+  private long targetQueueNanos = TARGET_QUEUE_NANOS;
   private long leastDelayNanos = Long.MAX_VALUE;
   private long leastDelayAtNanos;
   private Sinks.@Nullable Empty<Void> room;
@@ -137,22 +146,25 @@ final class RelayWindow {
       leastDelayAtNanos = nowNanos;
     }
     double queue = delay - leastDelayNanos;
-    double gain = Math.clamp((TARGET_QUEUE_NANOS - queue) / TARGET_QUEUE_NANOS, -1.0, 1.0);
+    double gain = Math.clamp((targetQueueNanos - queue) / targetQueueNanos, -1.0, 1.0);
     if (gain > 0 && !sent.whenFull) {
       return; // the sender had nothing to send: that says nothing about the window
     }
     // A window's worth of records doubles or halves it at the most.
     windowBytes =
-        Math.clamp(windowBytes + gain * sent.bytes * (gain > 0 ? 1 : 0.5), LEAST_BYTES, mostBytes);
+        Math.clamp(windowBytes + gain * sent.bytes * (gain > 0 ? 1 : 0.5), leastBytes, mostBytes);
   }
 
   /**
-   * Makes the window as small as it may be, and leaves it so: what is under way cannot be overtaken
-   * by what somebody waits for.
+   * Makes the window as small as it may be in post-copy, and lets it grow to no more than the least
+   * one before it, and only while hardly anything waits: what is under way cannot be overtaken by
+   * what somebody waits for.
    */
   synchronized void keepSmall() {
+    leastBytes = LEAST_POSTCOPY_BYTES;
     mostBytes = LEAST_BYTES;
-    windowBytes = LEAST_BYTES;
+    windowBytes = leastBytes;
+    targetQueueNanos = TARGET_POSTCOPY_QUEUE_NANOS;
   }
 
   /** {@return the bytes that may be under way now} */

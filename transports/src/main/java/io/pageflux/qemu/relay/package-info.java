@@ -25,9 +25,11 @@
  * <p><b>Post-copy</b> passes through, from QEMU to QEMU: the requests for pages on the return path,
  * and the pages in the order in which the source's QEMU sends them. What bounds how soon a
  * requested page arrives is what lies before it on its way: the sockets' buffers on both sides, and
- * the window, which is kept at its smallest from the hand-over on. No deltas are made from then on.
- * If a relay or a connection is lost, both QEMUs are in the state {@code postcopy-paused}; new
- * relays carry what they say when they go on, unread and so not compressed.
+ * what is between them, all of which the window counts from the hand-over on: 64 KiB of pages, and
+ * up to 256 KiB only where the way is so long, or so fast, that they hardly wait for one another.
+ * No deltas are made from then on. If a relay or a connection is lost, both QEMUs are in the state
+ * {@code postcopy-paused}; new relays carry what they say when they go on, unread and so not
+ * compressed.
  *
  * <p><b>Switch on the capability {@code return-path}</b> in both QEMUs. Without it a source
  * believes that the migration is complete when its last byte was taken, be it by a relay; if a

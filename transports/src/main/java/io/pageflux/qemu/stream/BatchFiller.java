@@ -14,7 +14,7 @@ final class BatchFiller {
   private final Piece piece;
   private final BatchGeometry geometry;
   private final int pageSize;
-  private final int pagesPerBatch;
+  private int pagesPerBatch;
 
   private final SpareSlab spare;
   private @Nullable PageBatch batch;
@@ -33,6 +33,11 @@ final class BatchFiller {
     this.geometry = geometry;
     this.pageSize = pageSize;
     this.pagesPerBatch = geometry.pagesPerBatch(pageSize);
+  }
+
+  /** From here on batches are of so many bytes of pages at the most, but for one page. */
+  void keepSmall(int bytes) {
+    pagesPerBatch = Math.clamp(bytes / pageSize, 1, pagesPerBatch);
   }
 
   boolean needsSlab() {
@@ -139,7 +144,7 @@ final class BatchFiller {
       batchStart = recordStart;
     }
     open.append(page, kind, length);
-    return open.size() == pagesPerBatch ? emit() : null;
+    return open.size() >= pagesPerBatch ? emit() : null;
   }
 
   /** Gives the batch's slab back. */

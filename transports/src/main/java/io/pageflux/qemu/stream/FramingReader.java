@@ -234,6 +234,10 @@ final class FramingReader {
     beginType();
     postcopy.note(command, payload);
     if (command == QemuCommand.PACKAGED) {
+      RamReader pages = ram;
+      if (pages != null) {
+        pages.keepSmall(QemuStreamReader.POSTCOPY_BATCH_BYTES);
+      }
       piece.enter("the package of the devices' state");
       state = State.PACKAGE;
     }

@@ -92,10 +92,16 @@ public final class QemuStreamReader implements AutoCloseable {
   }
 
   /**
+   * The bytes of pages of a batch once the guest has been handed over: somebody may wait for any of
+   * them, who is not to wait for many others. Smaller ones compress much worse.
+   */
+  public static final int POSTCOPY_BATCH_BYTES = 32 << 10;
+
+  /**
    * Makes a reader of a stream that may go over to post-copy. What the package with the devices'
    * state holds is passed on in {@link QemuElement.Packaged pieces}, unread; and so is, as {@link
    * QemuElement.DeviceTail}, all of a stream by which a post-copy goes on whose connection was
-   * lost.
+   * lost. After the hand-over batches are of {@link #POSTCOPY_BATCH_BYTES} at the most.
    *
    * @param geometry how large batches, and the slabs that will be supplied, are
    * @param targetPageSizeBytes as for the constructor

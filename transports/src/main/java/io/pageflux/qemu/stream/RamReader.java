@@ -77,6 +77,11 @@ final class RamReader {
     this.inflater = new PageInflater(pageSize);
   }
 
+  /** From here on batches are of so many bytes of pages at the most, but for one page. */
+  void keepSmall(int bytes) {
+    filler.keepSmall(bytes);
+  }
+
   boolean needsSlab() {
     return state == State.PLACE && filler.needsSlab();
   }
