@@ -231,7 +231,9 @@ final class RunJudge {
     if (side.isAlive()) {
       String problem = side.verify();
       if (!problem.isEmpty()) {
-        find(Kind.WRONG_PAGES, "%s: %s; %s".formatted(where, problem, detail));
+        find(
+            problem.startsWith(WatchedGuest.HANGS) ? Kind.HANG : Kind.WRONG_PAGES,
+            "%s: %s; %s".formatted(where, problem, detail));
       }
     }
   }

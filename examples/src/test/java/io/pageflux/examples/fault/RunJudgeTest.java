@@ -49,6 +49,7 @@ class RunJudgeTest {
     private final Ending out;
     private final Ending in;
     private final boolean struck;
+    private String problem = "";
     private boolean again;
     private boolean resumed;
     private boolean filled;
@@ -124,7 +125,7 @@ class RunJudgeTest {
 
     @Override
     public String verify() {
-      return "";
+      return problem;
     }
 
     @Override
@@ -240,6 +241,19 @@ class RunJudgeTest {
         .containsExactly(Kind.OTHER);
     Played well = new Played(GONE, HERE, false);
     assertThat(judge(Mode.PRECOPY, Scenario.NOTHING, well).findings()).isEmpty();
+  }
+
+  @Test
+  void aGuestThatDoesNotStandStillToBeVerifiedHangs() {
+    Played sides = new Played(GONE, HERE, true);
+    sides.problem = WatchedGuest.HANGS + " within a moment";
+    assertThat(judge(Mode.POSTCOPY, Scenario.CUT, sides).findings())
+        .extracting(Finding::kind)
+        .containsExactly(Kind.HANG);
+    sides.problem = "page 3 is another one";
+    assertThat(judge(Mode.POSTCOPY, Scenario.CUT, sides).findings())
+        .extracting(Finding::kind)
+        .containsExactly(Kind.WRONG_PAGES);
   }
 
   @Test
