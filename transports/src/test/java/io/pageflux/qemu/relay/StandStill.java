@@ -113,7 +113,8 @@ final class StandStill implements Connector, AutoCloseable {
   }
 
   /** What passes of a buffer, and nothing after it if the moment is in it. */
-  private Flux<TransportBuffer> until(TransportBuffer buffer, ToIntFunction<ByteBuffer> moment) {
+  private Flux<TransportBuffer> until(
+      TransportBuffer buffer, ToIntFunction<ByteBuffer> moment, Mono<TransportBuffer> then) {
     int at = moment.applyAsInt(buffer.bytes());
     if (at < 0) {
       return Flux.just(buffer);
@@ -126,8 +127,17 @@ final class StandStill implements Connector, AutoCloseable {
             Mono.defer(
                 () -> {
                   reached.complete(null);
-                  return Mono.never();
+                  return then;
                 }));
+  }
+
+  /** What is not passed on is read all the same: so the end of the connection is heard. */
+  private Flux<TransportBuffer> returned(TransportBuffer buffer) {
+    if (reached.isDone()) {
+      buffer.release();
+      return Flux.empty();
+    }
+    return until(buffer, this::inReturnPath, Mono.empty());
   }
 
   private final class Watched implements Connection {
@@ -141,14 +151,12 @@ final class StandStill implements Connector, AutoCloseable {
     @Override
     public Mono<Void> send(Flux<TransportBuffer> buffers) {
       return connection.send(
-          buffers.concatMap(buffer -> until(buffer, StandStill.this::inStream), 0));
+          buffers.concatMap(buffer -> until(buffer, StandStill.this::inStream, Mono.never()), 0));
     }
 
     @Override
     public Flux<TransportBuffer> receive() {
-      return connection
-          .receive()
-          .concatMap(buffer -> until(buffer, StandStill.this::inReturnPath), 0);
+      return connection.receive().concatMap(StandStill.this::returned, 0);
     }
 
     @Override
