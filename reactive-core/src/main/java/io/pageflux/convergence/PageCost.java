@@ -53,9 +53,9 @@ final class PageCost {
     this.bytesPerPage = bytesPerPage;
   }
 
-  /** Learns what the dirty pages are now; or that nobody knows. */
+  /** Learns what the dirty pages are now; or that nobody knows: a few say little of the others. */
   void tried(ConvergenceMeter.@Nullable Sample now) {
-    sample = now;
+    sample = now == null || now.pages() < LESSON_PAGES ? null : now;
   }
 
   /** Learns what pages became. */

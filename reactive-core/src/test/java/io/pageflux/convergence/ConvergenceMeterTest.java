@@ -205,7 +205,7 @@ class ConvergenceMeterTest {
   @Test
   void pagesThatWereTriedOutArePricedByThatAndNotByWhatWasSentBefore() {
     firstRound();
-    meter.tried(new ConvergenceMeter.Sample(50, 25, 5_000));
+    meter.tried(new ConvergenceMeter.Sample(100, 50, 10_000));
     meter.collected(1000, 1000, 0, 1000 * MILLI);
     ConvergenceFigures figures = figures(1000);
     assertThat(figures.rates().wireBytesPerPage()).isEqualTo(200);
@@ -216,9 +216,19 @@ class ConvergenceMeterTest {
   }
 
   @Test
+  void aFewPagesThatWereTriedOutSayNothingOfTheOthers() {
+    firstRound();
+    meter.collected(1000, 1000, 0, 1000 * MILLI);
+    double before = figures(1000).remainingBytes();
+    meter.tried(new ConvergenceMeter.Sample(63, 63, 0));
+    meter.collected(1000, 1000, 0, 1000 * MILLI);
+    assertThat((double) figures(1000).remainingBytes()).isEqualTo(before);
+  }
+
+  @Test
   void whatWasTriedOutHoldsForTheRoundThatSendsItAndUntilSomethingElseIs() {
     firstRound();
-    meter.tried(new ConvergenceMeter.Sample(50, 50, 5_000));
+    meter.tried(new ConvergenceMeter.Sample(100, 100, 10_000));
     meter.collected(1000, 1000, 0, 1000 * MILLI);
     Counters before = new Counters(1000, 4_096_000, 1000, 1000, 4_096_000);
     meter.roundBegan(1000, before, 1000 * MILLI);
