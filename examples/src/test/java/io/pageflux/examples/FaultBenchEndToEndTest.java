@@ -37,13 +37,13 @@ class FaultBenchEndToEndTest {
   @Test
   void aPageThatIsDamagedIsFoundAndTheRunCanBeReplayed() throws Exception {
     Cli.Result result =
-        Cli.run("fault-bench", "--seed=" + SEED, "--replay=1", "--runs=2", "--sabotage");
+        Cli.run("fault-bench", "--seed=" + SEED, "--replay=5", "--runs=2", "--sabotage");
     assertThat(result.exitCode()).isEqualTo(1);
     assertThat(result.stdout())
         .contains(
-            "wrong pages: run 1 ",
+            "wrong pages: run 5 ",
             "the first is page 0",
-            "pageflux fault-bench --seed " + SEED + " --replay 1");
+            "pageflux fault-bench --seed " + SEED + " --replay 5");
     assertThat(result.out().getLast()).startsWith("0 lost guests, 2 with wrong or lost pages");
   }
 }
