@@ -85,14 +85,21 @@ final class CopyOut {
         .doOnDiscard(PageBatch.class, PageBatch::release);
   }
 
+  /**
+   * Deferred, so that nothing is taken but for somebody: concatMap() takes what a Mono that is a
+   * Callable has, and has nobody discard it if it was cancelled meanwhile.
+   */
   private Mono<PageBatch> next() {
-    PageBatch batch = staged.poll();
-    if (batch != null) {
-      return Mono.just(batch);
-    }
-    Lease free = pool.tryAcquire();
-    Mono<Lease> slab = free != null ? Mono.just(free) : pool.acquireOn(scanThread);
-    return slab.map(copier::copyTo);
+    return Mono.defer(
+        () -> {
+          PageBatch batch = staged.poll();
+          if (batch != null) {
+            return Mono.just(batch);
+          }
+          Lease free = pool.tryAcquire();
+          Mono<Lease> slab = free != null ? Mono.just(free) : pool.acquireOn(scanThread);
+          return slab.map(copier::copyTo);
+        });
   }
 
   /** Gives back what was staged and not sent. When nobody takes batches any more. */

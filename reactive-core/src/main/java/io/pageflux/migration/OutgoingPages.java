@@ -106,7 +106,7 @@ final class OutgoingPages {
                 asked.isPaused()
                     ? Mono.just(batch)
                         .concatWith(asked.passed().publishOn(timer).then(Mono.empty()))
-                    : Mono.just(batch),
+                    : Mono.just(batch).hide(), // else a cancel just now would lose it
             0);
   }
 }

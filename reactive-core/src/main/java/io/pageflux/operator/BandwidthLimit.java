@@ -72,8 +72,10 @@ public final class BandwidthLimit {
                   element -> {
                     // Before it is passed on: its owner may release it.
                     long size = bytes.applyAsLong(element);
+                    // Hidden, it is discarded by whoever cancels just now: a value that concatMap()
+                    // sees through is lost then, with what it holds.
                     return account.charge(size) == 0
-                        ? Mono.just(element)
+                        ? Mono.just(element).hide()
                         : Mono.just(element).concatWith(account.paid().then(Mono.empty()));
                   },
                   0);

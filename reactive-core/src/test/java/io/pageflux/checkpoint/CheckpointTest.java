@@ -201,7 +201,8 @@ class CheckpointTest {
       destination.resumes.set(0);
       destination.loaded.clear();
       Side out = new Side(source(outgoing(line.connector()), Sinks.empty()));
-      assertThat(Objects.requireNonNull(out.failure()).kind()).as(what).isEqualTo(Kind.TRANSPORT);
+      MigrationException lost = Objects.requireNonNull(out.failure());
+      assertThat(lost.kind()).as("%s: %s", what, lost).isEqualTo(Kind.TRANSPORT);
       assertThat(source.running).as(what).isTrue();
       MigrationException failure = in.failure();
       if (failure == null) {

@@ -3,9 +3,13 @@ package io.pageflux.operator;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 import org.junit.jupiter.api.Test;
+import reactor.core.Disposable;
+import reactor.core.Disposables;
 import reactor.core.publisher.Flux;
 import reactor.core.publisher.Sinks;
 import reactor.test.StepVerifier;
@@ -34,6 +38,32 @@ class BandwidthLimitTest {
         .then(() -> assertThat(requested).hasValue(2))
         .thenCancel()
         .verify();
+  }
+
+  @Test
+  void whatIsOnItsWayWhenSomebodyCancelsIsDiscarded() {
+    for (long limit : new long[] {0, 1}) {
+      List<Integer> discarded = new ArrayList<>();
+      List<Integer> passed = new ArrayList<>();
+      Disposable.Swap subscription = Disposables.swap();
+      Sinks.Many<Integer> source = Sinks.many().unicast().onBackpressureBuffer();
+      subscription.update(
+          source
+              .asFlux()
+              .transform(
+                  BandwidthLimit.of(
+                      i -> {
+                        subscription.dispose();
+                        return KIB;
+                      },
+                      () -> limit,
+                      VirtualTimeScheduler.create()))
+              .doOnDiscard(Integer.class, discarded::add)
+              .subscribe(passed::add));
+      source.tryEmitNext(7);
+      assertThat(passed).isEmpty();
+      assertThat(discarded).containsExactly(7);
+    }
   }
 
   @Test
