@@ -17,7 +17,6 @@ import io.pageflux.wire.LayoutCheck;
 import io.pageflux.wire.Negotiation;
 import io.pageflux.wire.WireLimits;
 import io.pageflux.wire.WireRecord;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Function;
@@ -292,26 +291,24 @@ final class DestinationConversation {
               .formatted(end.pages(), end.deviceStateBytes(), pages, deviceStateBytes));
     }
     long stagedBytes = resources.staging.usedBytes();
-    Mono<Duration> applied = resources.place.hold(checkpoints + 1, deviceState);
+    long number = checkpoints + 1;
+    long changed = roundPages;
+    long changedByDelta = arrived[PageKind.DELTA.code()];
+    Mono<Void> applied =
+        resources.place.hold(
+            number,
+            deviceState,
+            took ->
+                session.events.accept(
+                    new CheckpointEvent.Held(number, changed, changedByDelta, stagedBytes, took)));
     if (applied == null) {
       return Mono.empty();
     }
-    checkpoints++;
+    checkpoints = number;
     deviceState = new ArrayList<>();
     deviceStateBytes = 0;
     channel.say(new WireRecord.Prepared(pages));
-    long changed = roundPages;
-    long changedByDelta = arrived[PageKind.DELTA.code()];
-    long number = checkpoints;
-    return channel.busy(
-        applied
-            .doOnNext(
-                took -> {
-                  phase = Phase.BETWEEN_ROUNDS;
-                  session.events.accept(
-                      new CheckpointEvent.Held(number, changed, changedByDelta, stagedBytes, took));
-                })
-            .then());
+    return channel.busy(applied.then(Mono.fromRunnable(() -> phase = Phase.BETWEEN_ROUNDS)));
   }
 
   /** Cleans up: first what is held, which is put into memory, then the peer. */

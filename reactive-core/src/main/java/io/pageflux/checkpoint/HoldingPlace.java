@@ -4,6 +4,7 @@ import io.pageflux.memory.GuestMemory;
 import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import reactor.core.publisher.Mono;
 import reactor.core.publisher.Sinks;
@@ -22,7 +23,7 @@ final class HoldingPlace {
 
   // Guarded by this.
   private @Nullable HeldCheckpoint held;
-  private Mono<Duration> applying = Mono.empty();
+  private Mono<Void> applying = Mono.empty();
   private boolean closed;
 
   /**
@@ -38,10 +39,11 @@ final class HoldingPlace {
    * Holds the checkpoint whose pages are staged, and begins to put it into memory. That ends with
    * neither the connection nor any subscription.
    *
-   * @return emits how long it took, when it is in memory; null if the session has ended
+   * @param onHeld learns how long that took, when it is in memory, and before {@link #close} ends
+   * @return completes after that; null if the session has ended
    */
-  @Nullable Mono<Duration> hold(long number, List<byte[]> deviceState) {
-    Sinks.One<Duration> done = Sinks.one();
+  @Nullable Mono<Void> hold(long number, List<byte[]> deviceState, Consumer<Duration> onHeld) {
+    Sinks.Empty<Void> done = Sinks.empty();
     synchronized (this) {
       if (closed) {
         return null;
@@ -50,8 +52,9 @@ final class HoldingPlace {
       applying = done.asMono();
     }
     Mono.fromCallable(this::apply)
+        .doOnNext(onHeld)
         .subscribeOn(thread)
-        .subscribe(done::tryEmitValue, done::tryEmitError);
+        .subscribe(took -> {}, done::tryEmitError, done::tryEmitEmpty);
     return done.asMono();
   }
 
@@ -74,7 +77,7 @@ final class HoldingPlace {
         () -> {
           synchronized (this) {
             closed = true;
-            return applying.then();
+            return applying;
           }
         });
   }
