@@ -4,20 +4,14 @@ import io.pageflux.MigrationException;
 import io.pageflux.MigrationException.Kind;
 import io.pageflux.channel.MigrationText;
 import io.pageflux.channel.WireChannel;
-import io.pageflux.codec.XbzrleEncoder;
 import io.pageflux.convergence.ConvergenceControl;
 import io.pageflux.convergence.ConvergenceMeter;
-import io.pageflux.convergence.SwitchOverCost.Part;
-import io.pageflux.memory.MemoryPages;
-import io.pageflux.memory.RamBlock;
-import io.pageflux.migration.OutgoingStatistics.Kinds;
 import io.pageflux.operator.BandwidthLimit;
 import io.pageflux.postcopy.OwedPages;
 import io.pageflux.transport.Connection;
 import io.pageflux.transport.TransportBuffer;
 import io.pageflux.wire.Feature;
 import io.pageflux.wire.Negotiation;
-import io.pageflux.wire.WireLimits;
 import io.pageflux.wire.WireRecord;
 import java.time.Duration;
 import java.util.List;
@@ -50,7 +44,6 @@ final class OutgoingConversation {
   private final MigrationRun.EventSink events;
   private final OutgoingStatistics statistics;
   private final DirtyLedger ledger;
-  private final OutgoingPages pages;
   private final OutgoingConvergence convergence;
   private final OutgoingControl control;
   private final OutgoingState state;
@@ -60,8 +53,6 @@ final class OutgoingConversation {
   private final Answer<WireRecord.Offer> offer = new Answer<>();
   private final Answer<WireRecord.ResumePoint> resumePoint = new Answer<>();
   private final Answer<WireRecord> ready = new Answer<>();
-  private final Answer<WireRecord> prepared = new Answer<>();
-  private volatile @Nullable OutgoingRound round;
 
   private final HandOver handOver;
 
@@ -69,18 +60,17 @@ final class OutgoingConversation {
   private final boolean recovers;
 
   // What the destination says that it lacks; null if it has not said that the guest runs there.
-  private volatile @Nullable MemoryPages missing;
-  private volatile WireRecord.@Nullable GuestRuns guestRuns;
+  private volatile @Nullable LackingPages lacking;
 
   private volatile long features;
   private ConvergenceControl.@Nullable Outcome decision;
-  private volatile long sentPages;
-  private long deviceStateBytes;
 
   private final OutgoingResources resources;
   private final WireChannel channel;
   private final SourceGuest guest;
   private final Placing placing;
+  private final OutgoingRounds rounds;
+  private final OutgoingSwitchOver switchOver;
   private final OutgoingPostcopy postcopy;
   private final Answer<WireRecord> running = new Answer<>();
   // Why pre-copy is to be left for post-copy; null if it is not.
@@ -91,9 +81,6 @@ final class OutgoingConversation {
   /** Whether this side has said the last word, and the destination cuts the line. */
   private volatile boolean lastWordIsHere;
 
-  private final HookCalls hooks;
-  private final SwitchOverGate gate = new SwitchOverGate();
-  private final SwitchOverTimes times;
   private volatile WireRecord.@Nullable Offer offered;
   private volatile WireRecord.@Nullable ResumePoint resumeFrom;
   // Null unless the destination has an older copy.
@@ -124,7 +111,7 @@ final class OutgoingConversation {
     this.pagesBefore = statistics.kinds().total();
     this.control = migration.control;
     this.placing = new Placing(spec, resources, statistics, migration.timer, this::end);
-    this.pages =
+    OutgoingPages pages =
         new OutgoingPages(
             resources, statistics, placing, migration.controlled ? control : null, migration.timer);
     this.postcopy =
@@ -136,8 +123,6 @@ final class OutgoingConversation {
             migration.timer,
             this::end,
             open == null ? null : open.owed());
-    this.times = new SwitchOverTimes(spec.switchOverCost(), this::now);
-    this.hooks = new HookCalls(spec.lifecycle().hooks(), spec.peerTimeout(), migration.timer);
     this.channel = new WireChannel(connection, spec.peerTimeout(), migration.timer, this::end);
     this.handOver = open == null ? new HandOver() : open.handOver();
     this.guest =
@@ -158,6 +143,26 @@ final class OutgoingConversation {
             control,
             resources.scanThread,
             migration.timer);
+    this.rounds =
+        new OutgoingRounds(
+            migration,
+            resources,
+            convergence,
+            pages,
+            placing,
+            new HookCalls(spec.lifecycle().hooks(), spec.peerTimeout(), migration.timer),
+            channel,
+            this::position);
+    this.switchOver =
+        new OutgoingSwitchOver(
+            migration,
+            resources,
+            guest,
+            handOver,
+            convergence,
+            placing,
+            channel,
+            rounds::sentPages);
   }
 
   /** Bytes that were sent, by the stream or another way. */
@@ -228,7 +233,7 @@ final class OutgoingConversation {
 
   /** Has the round that is under way left for post-copy. From any thread. */
   void startPostcopy() {
-    OutgoingRound current = round;
+    OutgoingRound current = rounds.current();
     if (!Feature.POSTCOPY.in(features)) {
       throw new IllegalStateException("post-copy was not agreed on with the destination");
     }
@@ -254,7 +259,7 @@ final class OutgoingConversation {
   Mono<Pending> pendingExact() {
     return Mono.defer(
             () -> {
-              OutgoingRound current = round;
+              OutgoingRound current = rounds.current();
               return outcomeIsKnown() || current == null || handOver.isGivenUp()
                   ? Mono.<Pending>error(RunningOutgoing.notRunning())
                   : convergence.exact(current.reading);
@@ -264,7 +269,7 @@ final class OutgoingConversation {
 
   /** {@return whether the migration was waiting before its switch-over, and goes on} */
   boolean goOn() {
-    return gate.open();
+    return switchOver.goOn();
   }
 
   private boolean outcomeIsKnown() {
@@ -350,7 +355,7 @@ final class OutgoingConversation {
           require(Feature.POSTCOPY.in(features) && postcopy.advised(advise), record);
       case WireRecord.PageHashes hashes -> {
         ReusedPages pages = reused;
-        if (pages == null || round != null) {
+        if (pages == null || rounds.current() != null) {
           throw unexpected(record);
         }
         pages.heard(hashes);
@@ -361,26 +366,16 @@ final class OutgoingConversation {
       }
       case WireRecord.Ready r -> {
         long nanos = now() - askedNanos;
-        if (round == null) {
+        if (rounds.current() == null) {
           convergence.answered(nanos);
         }
         require(ready.give(record), record);
       }
-      case WireRecord.RoundAck ack -> {
-        OutgoingRound awaited = round;
-        require(
-            awaited != null
-                && awaited.number == ack.round()
-                && awaited.acknowledged.give(ack.pages()),
-            record);
-      }
-      case WireRecord.Prepared p -> {
-        times.end(Part.PREPARE); // Before anybody goes on.
-        require(prepared.give(record), record);
-      }
+      case WireRecord.RoundAck ack -> require(rounds.acknowledge(ack), record);
+      case WireRecord.Prepared word -> require(switchOver.prepared(word), record);
       case WireRecord.Running r -> {
         require(handOver.take(HandOver.Event.RUNNING) != null, record);
-        times.end(Part.START);
+        switchOver.started();
         if (inPostcopy) {
           postcopyRunning(record);
         } else {
@@ -388,21 +383,20 @@ final class OutgoingConversation {
         }
       }
       case WireRecord.GuestRuns runs -> {
-        require(recovers && agreed(Feature.POSTCOPY_RESUME) && guestRuns == null, record);
+        require(recovers && agreed(Feature.POSTCOPY_RESUME) && lacking == null, record);
         if (!handOver.isTaken()) {
           require(handOver.take(HandOver.Event.RUNNING) != null, record);
           runsThere();
         }
         migration.status(MigrationStatus.POSTCOPY_RECOVER);
-        missing = new MemoryPages(spec.memory().layout());
-        guestRuns = runs;
+        lacking = new LackingPages(runs, spec.memory());
       }
-      case WireRecord.Discard lacking -> {
-        MemoryPages pages = missing;
-        if (pages == null || ready.isGiven()) {
+      case WireRecord.Discard some -> {
+        LackingPages told = lacking;
+        if (told == null || ready.isGiven()) {
           throw unexpected(record);
         }
-        add(lacking, pages);
+        told.add(some, spec.memory(), channel.peer());
       }
       case WireRecord.PostcopyComplete complete -> {
         require(inPostcopy && handOver.isTaken(), record);
@@ -424,7 +418,7 @@ final class OutgoingConversation {
       case WireRecord.Progress progress -> {
         convergence.heard(pagesBefore + progress.pages(), bytesBefore + progress.bytes());
         if (inPostcopy) {
-          postcopy.acknowledged(progress.pages() - sentPages);
+          postcopy.acknowledged(progress.pages() - rounds.sentPages());
         }
       }
       case WireRecord.KeepAlive k -> {}
@@ -448,21 +442,6 @@ final class OutgoingConversation {
     }
   }
 
-  private void add(WireRecord.Discard lacking, MemoryPages to) {
-    List<RamBlock> blocks = spec.memory().blocks();
-    int block = lacking.block();
-    for (WireRecord.Discard.Run run : lacking.runs()) {
-      long end = run.first() + run.pages();
-      if (block >= blocks.size() || end > blocks.get(block).pageCount()) {
-        throw MigrationException.of(
-            Kind.PROTOCOL,
-            "%s claims to lack pages up to %d of block %d, which is outside of the layout"
-                .formatted(channel.peer(), end - 1, block));
-      }
-      to.of(block).addRange(run.first(), end);
-    }
-  }
-
   private MigrationException unexpected(WireRecord record) {
     return MigrationException.of(
         Kind.PROTOCOL,
@@ -471,27 +450,7 @@ final class OutgoingConversation {
   }
 
   private WireRecord.Hello hello() {
-    long features =
-        (migration.controlled
-                ? Feature.migration() // what is not used yet may be switched on
-                : (spec.xbzrle() == null ? 0 : Feature.XBZRLE.mask())
-                    | (spec.compression() == null ? 0 : Feature.ZSTD.mask()))
-            | (spec.lifecycle().pageSaver() == null ? 0 : Feature.SHARED_MEMORY.mask())
-            | (spec.lifecycle().postcopy() == null ? 0 : Feature.POSTCOPY.mask())
-            | (spec.lifecycle().resume() == null ? 0 : Feature.RESUME.mask())
-            | (spec.lifecycle().postcopy() == null || spec.lifecycle().resume() == null
-                ? 0
-                : Feature.POSTCOPY_RESUME.mask())
-            | (spec.lifecycle().postcopy() == null ? Feature.REUSE.mask() : 0);
-    return new WireRecord.Hello(
-        WireLimits.VERSION,
-        WireLimits.VERSION,
-        features,
-        0,
-        state.session,
-        0,
-        1,
-        WireLimits.SOFTWARE);
+    return OutgoingHello.of(spec, migration.controlled, state.session);
   }
 
   private Flux<WireRecord> script() {
@@ -500,7 +459,7 @@ final class OutgoingConversation {
     return Flux.concat(
         Flux.<WireRecord>just(hello()),
         agreed.asMono().publishOn(resources.scanThread).flatMapMany(this::agreed),
-        awaiting(ready.asMono(), Flux.defer(recovers ? this::recover : this::migrate)),
+        resources.after(ready.asMono(), Flux.defer(recovers ? this::recover : this::migrate)),
         Flux.never());
   }
 
@@ -514,14 +473,14 @@ final class OutgoingConversation {
 
   /** The guest was given up: the destination runs it and lacks pages, or has ruled that out. */
   private Flux<WireRecord> recover() {
-    WireRecord.GuestRuns runs = guestRuns;
-    MemoryPages lacking = missing;
-    if (runs == null || lacking == null) {
+    LackingPages told = lacking;
+    if (told == null) {
       throw doesNotRun();
     }
+    WireRecord.GuestRuns runs = told.runs();
     convergence.began(state);
-    statistics.owed(lacking.bytes());
-    postcopy.recover(lacking, runs);
+    statistics.owed(told.pages().bytes());
+    postcopy.recover(told.pages(), runs);
     convergence.recovered(runs.missingPages());
     state.connections++;
     state.arrivedPages = runs.absentPages() - runs.missingPages();
@@ -556,11 +515,6 @@ final class OutgoingConversation {
     return MigrationException.of(
         Kind.TRANSPORT,
         "the hand-over had not arrived at %s, so the guest goes on here".formatted(channel.peer()));
-  }
-
-  private <V> Flux<WireRecord> awaiting(Mono<V> answer, Flux<WireRecord> next) {
-    // What is said next is said on a thread that may block, not on the transport's.
-    return answer.publishOn(resources.scanThread).thenMany(next);
   }
 
   private Flux<WireRecord> agreed(Negotiation negotiation) {
@@ -617,7 +571,7 @@ final class OutgoingConversation {
     }
     migration.status(MigrationStatus.ACTIVE);
     control.roundsBegin(features);
-    return awaiting(reuse(), preCopyRounds());
+    return resources.after(reuse(), preCopyRounds());
   }
 
   /** Settles what the destination has already. */
@@ -652,100 +606,11 @@ final class OutgoingConversation {
   }
 
   private Flux<WireRecord> round(boolean last) {
-    MigrationParameters parameters = parameters(last);
-    MemoryPages dirty = ledger.beginRound();
-    OutgoingRound begun =
-        new OutgoingRound(
-            state.nextRound(),
-            last,
-            dirty.cardinality(),
-            convergence.now(),
-            statistics.kinds(),
-            position());
-    state.begin(begun);
-    round = begun;
-    convergence.roundBegan(begun);
-    XbzrleEncoder encoder = resources.encoder;
-    if (encoder != null) {
-      encoder.beginRound(begun.number, begun.number == 1, last);
-    }
-    events.emit(new MigrationEvent.RoundStarted(begun.number, last, begun.dirtyPages));
-    return Flux.concat(
-        // Nothing waits here if there is no hook.
-        hooks
-            .before(new MigrationHooks.Round(begun.number, last, begun.dirtyPages))
-            .thenMany(Flux.empty()),
-        Flux.just(new WireRecord.RoundBegin(begun.number, last, begun.dirtyPages)),
-        pages
-            .of(
-                dirty,
-                features,
-                parameters.compression(),
-                begun,
-                () -> !last && postcopyReason != null)
-            .<WireRecord>map(WireRecord.Pages::new)
-            .doOnComplete(() -> begun.reading = false),
-        placing.flush().thenMany(Flux.empty()),
-        Mono.fromSupplier(() -> roundEnd(begun)),
-        awaiting(
-            begun.acknowledged.asMono().doOnNext(n -> checkAck(begun, n)),
-            Flux.defer(() -> acknowledged(begun))));
-  }
-
-  /**
-   * What holds for the round that begins. All pages of the round before have been acknowledged, so
-   * nothing is on its way that was made by other means.
-   */
-  private MigrationParameters parameters(boolean last) {
-    MigrationParameters set = control.parameters();
-    if (set.compression() != null) {
-      statistics.compressing();
-    }
-    if (!last) { // a new cache would only take time then
-      String refused = resources.cache(set.xbzrle());
-      if (!refused.isEmpty()) {
-        control.keepXbzrle(resources.xbzrle(), "the cache stays as it is: " + refused);
-      }
-    }
-    return set;
-  }
-
-  private WireRecord roundEnd(OutgoingRound begun) {
-    Kinds sent = statistics.kinds().minus(begun.kindsBefore);
-    sentPages += sent.total();
-    begun.endedNanos = now();
-    begun.acknowledged.ask();
-    return new WireRecord.RoundEnd(begun.number, sent.zero(), sent.raw(), sent.delta());
-  }
-
-  private void checkAck(OutgoingRound begun, long pages) {
-    long sent = statistics.kinds().minus(begun.kindsBefore).total();
-    if (pages != sent) {
-      throw MigrationException.of(
-          Kind.INTEGRITY,
-          "%s has applied %d pages of round %d, but %d were sent"
-              .formatted(channel.peer(), pages, begun.number, sent));
-    }
-  }
-
-  private Flux<WireRecord> acknowledged(OutgoingRound begun) {
-    long now = convergence.now();
-    begun.acknowledge(ledger);
-    Kinds sent = statistics.kinds().minus(begun.kindsBefore);
-    RoundReport report = begun.report(sent, position(), now);
-    statistics.round(report);
-    convergence.roundAcknowledged(now() - begun.endedNanos, now);
-    XbzrleEncoder encoder = resources.encoder;
-    if (encoder != null) {
-      encoder.endPeriod(begun.dirtyPages);
-    }
-    events.emit(new MigrationEvent.RoundCompleted(report));
-    Mono<Void> next = begun.last ? Mono.empty() : Mono.defer(this::decide);
-    return (hooks.none() ? next : awaiting(hooks.after(report), next)).thenMany(Flux.empty());
-  }
-
-  private Mono<Void> awaiting(Mono<Void> hook, Mono<Void> next) {
-    return hook.publishOn(resources.scanThread).then(next);
+    return rounds.round(
+        features,
+        last,
+        () -> !last && postcopyReason != null,
+        last ? Mono.empty() : Mono.defer(this::decide));
   }
 
   /** Decides when the migration is not paused: what it goes by would be old otherwise. */
@@ -793,36 +658,33 @@ final class OutgoingConversation {
     }
     return decision().action() == ConvergenceControl.Action.START_POSTCOPY
         ? Flux.concat(postcopy.openLane(spec.connector()), Flux.defer(this::switchToPostcopy))
-        : switchOverAfterPause(Flux.defer(() -> round(true)), Flux.defer(this::endOfPrecopy));
+        : switchOver.pause(Flux.defer(() -> round(true)), Flux.defer(this::endOfPrecopy));
   }
 
   private Flux<WireRecord> endOfPrecopy() {
     return Flux.concat(
-        Mono.fromSupplier(this::end),
-        awaiting(prepared.asMono().doOnNext(this::checkPrepared), Flux.defer(this::commit)));
+        Mono.fromSupplier(this::end), switchOver.whenPrepared(Flux.defer(switchOver::commit)));
   }
 
   private Flux<WireRecord> switchToPostcopy() {
     statistics.postcopySwitch(now(), position());
-    return switchOverAfterPause(
+    return switchOver.pause(
         Flux.defer(() -> postcopy.discards(ledger.copyOfDirty())),
         Flux.concat(
             Mono.fromSupplier(this::beginPostcopy),
-            awaiting(
-                prepared.asMono().doOnNext(this::checkPrepared),
-                Flux.defer(this::commitToPostcopy)),
-            awaiting(running.asMono(), Flux.defer(() -> postcopy.push(features)))));
+            switchOver.whenPrepared(Flux.defer(this::commitToPostcopy)),
+            resources.after(running.asMono(), Flux.defer(() -> postcopy.push(features)))));
   }
 
   private WireRecord beginPostcopy() {
-    offer();
-    return postcopy.begin(sentPages, deviceStateBytes);
+    switchOver.offer();
+    return postcopy.begin(rounds.sentPages(), switchOver.deviceStateBytes());
   }
 
   private Flux<WireRecord> commitToPostcopy() {
     running.ask();
     inPostcopy = true;
-    return commit();
+    return switchOver.commit();
   }
 
   /** The guest runs at the destination; the pages that it lacks are here until it has them all. */
@@ -837,75 +699,9 @@ final class OutgoingConversation {
     statistics.postcopyRunning(position());
   }
 
-  /**
-   * The switch-over, the guest being paused.
-   *
-   * @param rest what the destination lacks, or is told that it lacks
-   * @param end what follows after the device state
-   */
-  private Flux<WireRecord> switchOverAfterPause(Flux<WireRecord> rest, Flux<WireRecord> end) {
-    Duration pause = spec.lifecycle().pauseBeforeSwitchover();
-    if (pause == null) {
-      migration.status(MigrationStatus.DEVICE);
-    }
-    statistics.paused(now());
-    times.begin(Part.PAUSE);
-    return Flux.concat(
-        guest
-            .pause()
-            .doOnSuccess(nothing -> times.end(Part.PAUSE))
-            .then(pause == null ? Mono.empty() : awaitContinue(pause))
-            .publishOn(resources.scanThread)
-            .then(Mono.defer(() -> convergence.collect(false)))
-            .thenMany(rest),
-        Flux.defer(this::deviceState),
-        end);
-  }
-
-  /** As in QEMU, the guest is paused already: who continues may rely on that. */
-  private Mono<Void> awaitContinue(Duration atMost) {
-    return gate.pass(
-            atMost, migration.timer, () -> migration.status(MigrationStatus.PRE_SWITCHOVER))
-        .doOnSuccess(nothing -> migration.status(MigrationStatus.DEVICE));
-  }
-
-  private Flux<WireRecord> deviceState() {
-    times.begin(Part.STATE);
-    return Flux.defer(spec.guest()::saveDeviceState)
-        .onErrorMap(e -> SourceGuest.failure("give its device state", e))
-        .concatMapIterable(DeviceStatePieces::cut)
-        .doOnNext(piece -> deviceStateBytes += piece.bytes().length)
-        .cast(WireRecord.class);
-  }
-
   private WireRecord end() {
-    offer();
-    return new WireRecord.End(sentPages, deviceStateBytes);
-  }
-
-  private void offer() {
-    if (handOver.take(HandOver.Event.OFFER) != HandOver.Action.SAY_END) {
-      throw MigrationRun.cancelled();
-    }
-    times.end(Part.STATE);
-    times.begin(Part.PREPARE, convergence.shortestAnswerNanos());
-    prepared.ask();
-  }
-
-  private void checkPrepared(WireRecord record) {
-    if (record instanceof WireRecord.Prepared(long pages) && pages != sentPages) {
-      throw MigrationException.of(
-          Kind.INTEGRITY,
-          "%d pages were sent, but %s has applied %d".formatted(sentPages, channel.peer(), pages));
-    }
-  }
-
-  private Flux<WireRecord> commit() {
-    placing.end();
-    times.begin(Part.START, convergence.shortestAnswerNanos());
-    return handOver.commit()
-        ? Flux.just(new WireRecord.Commit())
-        : Flux.error(MigrationRun.cancelled());
+    switchOver.offer();
+    return new WireRecord.End(rounds.sentPages(), switchOver.deviceStateBytes());
   }
 
   private void completed() {

@@ -10,10 +10,12 @@ import io.pageflux.dirty.DirtyTracker;
 import io.pageflux.memory.RamLayout;
 import io.pageflux.operator.PageScanner;
 import io.pageflux.page.SlabPool;
+import io.pageflux.wire.WireRecord;
 import java.util.Objects;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
+import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
 import reactor.core.scheduler.Scheduler;
 import reactor.core.scheduler.Schedulers;
@@ -203,6 +205,16 @@ final class OutgoingResources {
     if (pool != null) {
       pool.close();
     }
+  }
+
+  /** {@return what is said after an answer, on the thread that may block, not the transport's} */
+  Flux<WireRecord> after(Mono<?> answer, Flux<WireRecord> next) {
+    return answer.publishOn(scanThread).thenMany(next);
+  }
+
+  /** {@return what is done after something else, on the thread that may block} */
+  Mono<Void> then(Mono<Void> first, Mono<Void> next) {
+    return first.publishOn(scanThread).then(next);
   }
 
   /**
