@@ -7,7 +7,9 @@ import java.io.IOException;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
 
 /**
  * A command of the shell.
@@ -20,6 +22,9 @@ import java.util.concurrent.TimeUnit;
  * @param patience how long it may take
  */
 record ShellCommand(String option, String command, Duration patience) {
+
+  /** How long a killed process may take to be gone. */
+  private static final Duration DEATH = Duration.ofSeconds(5);
 
   /**
    * Runs it.
@@ -63,10 +68,17 @@ record ShellCommand(String option, String command, Duration patience) {
 
   /** Kills a command that has not ended. One that has may leave processes, which are its affair. */
   private static void kill(Process process) {
-    if (process.isAlive()) {
-      process.descendants().forEach(ProcessHandle::destroyForcibly);
-      process.destroyForcibly();
+    if (!process.isAlive()) {
+      return;
     }
+    List<ProcessHandle> all =
+        Stream.concat(process.descendants(), Stream.of(process.toHandle())).toList();
+    all.forEach(ProcessHandle::destroyForcibly);
+    // Whoever hears of the failure may let the guest go on: nothing is to stop it any more then.
+    CompletableFuture.allOf(
+            all.stream().map(ProcessHandle::onExit).toArray(CompletableFuture<?>[]::new))
+        .completeOnTimeout(null, DEATH.toNanos(), TimeUnit.NANOSECONDS)
+        .join();
   }
 
   private MigrationException failed(String how) {
