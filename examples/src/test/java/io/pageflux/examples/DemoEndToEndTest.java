@@ -322,12 +322,12 @@ class DemoEndToEndTest {
             "demo",
             "--size=64m",
             "--codec=none",
-            "--link-rate=20m",
+            "--link-rate=12m",
             "--dirty-rate=8m",
             "--run-after=300ms",
             "--postcopy",
-            "--postcopy-after=0",
-            "--break-at=10%,50%,80%",
+            "--postcopy-after=0", // after a second, which is long before the first break
+            "--break-at=80%,95%",
             "--json=" + report);
 
     assertThat(result.exitCode()).as("%s", result).isZero();

@@ -87,7 +87,7 @@ class HandOverEndToEndTest {
             "--listen=0",
             "--memory=" + folder.resolve("copy"),
             "--size=1m",
-            "--peer-timeout=700ms")) {
+            "--peer-timeout=2s")) {
       String address = receiver.awaitLine("listening on (\\S+)").group(1);
       try (Line line = Line.to(address, there, back);
           Cli sender =
@@ -95,7 +95,7 @@ class HandOverEndToEndTest {
                   "send",
                   "--connect=" + line.front().address(),
                   "--memory=" + folder.resolve("image"),
-                  "--peer-timeout=700ms")) {
+                  "--peer-timeout=2s")) {
         return new Results(sender.result(), receiver.result());
       }
     }

@@ -11,11 +11,14 @@ import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.net.SocketAddress;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Map;
 import java.util.Objects;
 import java.util.function.Predicate;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import reactor.core.publisher.Mono;
 
 /** The relays as processes of their own, between two QEMUs. */
@@ -205,21 +208,26 @@ class QemuRelayEndToEndTest {
   }
 
   @Test
-  void whoeverIsNoRelayIsToldSo() throws Exception {
-    try (Cli there = relayDestination("1", "--once")) {
-      say(address(there), "GET / HTTP/1.1\r\n\r\n");
-      there.result().isFailure(1, "does not speak Pageflux", "GET /");
-    }
-    try (Cli there = relayDestination("1", "--once")) {
-      java.nio.file.Path image = java.nio.file.Files.createTempFile("pageflux", ".img");
-      try {
-        java.nio.file.Files.write(image, new byte[8192]);
-        Cli.run("send", "--connect=" + address(there), "--memory=" + image)
-            .isFailure(1, "lacks what", "RELAY");
-        there.result().isFailure(1, "lacks what", "RELAY");
-      } finally {
-        java.nio.file.Files.delete(image);
+  void whoeverIsNoRelayIsTurnedAwayAndTheRealOneMovesItsGuest(@TempDir Path folder)
+      throws Exception {
+    Path image = Files.write(folder.resolve("image"), new byte[8192]);
+    try (QemuProcess source = source(100 << 20);
+        QemuProcess destination = destination();
+        Cli there = relayDestination(port(destination), "--once")) {
+      String address = address(there);
+      say(address, "GET / HTTP/1.1\r\n\r\n");
+      Cli.run("send", "--connect=" + address, "--memory=" + image)
+          .isFailure(1, "lacks what", "RELAY");
+      try (Cli here = relaySource(address, "--once")) {
+        source.commands().migrate(uri(here)).block(PATIENCE);
+        assertThat(await(source, MigrateStatus::isEnded).toString()).isEqualTo("completed");
+        assertGoesOn(source, destination);
+        assertThat(here.result().exitCode()).isZero();
       }
+      assertThat(there.result().exitCode()).isZero();
+      assertThat(String.join("\n", there.result().messages()))
+          .contains("turned away: the peer does not speak Pageflux", "GET /")
+          .contains("lacks what", "RELAY");
     }
   }
 

@@ -16,7 +16,7 @@ class FaultBenchTest {
   @Test
   void aProcessIsKilledAtThePlaceThatWasDrawn() {
     FaultRun run =
-        IntStream.range(0, 10_000)
+        IntStream.range(0, 100_000)
             .mapToObj(number -> FaultRun.of(SEED, number))
             .filter(drawn -> drawn.scenario() == Scenario.KILL_SOURCE && drawn.atPlace())
             .filter(drawn -> drawn.mode() == Mode.PRECOPY)
