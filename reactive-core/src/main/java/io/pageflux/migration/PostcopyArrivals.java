@@ -94,6 +94,7 @@ final class PostcopyArrivals {
     expectedPages = expected;
     requestedBefore = pages.requestedPages();
     absent = pages;
+    pages.onOwned(this::owned);
     pages.connect(made::request);
   }
 
@@ -144,12 +145,25 @@ final class PostcopyArrivals {
     completeIfAllHaveCome();
   }
 
+  /** The guest has written pages, of which copies may have come. */
+  private void owned() {
+    try {
+      completeIfAllHaveCome();
+    } catch (RuntimeException e) {
+      onFailure.accept(e); // which is not the guest's
+    }
+  }
+
   private void completeIfAllHaveCome() {
     AbsentPages pages = pages();
+    boolean owning = pages.isOwning(); // In this order, before what is missing.
     synchronized (this) {
       WireRecord.PostcopyEnd said = end;
       if (said == null || complete || demandedPages.get() < said.requested()) {
         return;
+      }
+      if (owning && pages.missing() > 0) {
+        return; // It will be heard of.
       }
       if (demandedPages.get() > said.requested()
           || pages.missing() > 0

@@ -17,6 +17,7 @@ import java.util.List;
 import java.util.Queue;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 
@@ -112,6 +113,11 @@ public final class AbsentPages {
   private final AtomicLong pushedPages = new AtomicLong();
   private final AtomicLong demandedPages = new AtomicLong();
   private final AtomicLong ownedPages = new AtomicLong();
+
+  /** Pages that the guest is writing. Less only when the page is here, or missing again. */
+  private final AtomicInteger owning = new AtomicInteger();
+
+  private volatile Runnable onOwned = () -> {};
   private final AtomicLong droppedPages = new AtomicLong();
 
   /** Makes a state of a memory all of whose pages are there. */
@@ -466,13 +472,26 @@ public final class AbsentPages {
     }
     RamBlock to = memory.block(block);
     // Copied before the page is claimed: once it is, nothing may go wrong, for the source's copy
-    // may
-    // have been dropped.
+    // may have been dropped.
     byte[] bytes = new byte[to.pageSizeBytes()];
     MemorySegment.copy(from, ValueLayout.JAVA_BYTE, fromOffset, bytes, 0, bytes.length);
-    if (!map.claim(block, page)) {
-      return false;
+    owning.incrementAndGet();
+    try {
+      if (!map.claim(block, page)) {
+        return false;
+      }
+      write(bytes, to, page);
+      return true;
+    } finally {
+      if (owning.decrementAndGet() == 0 || missing.get() == 0) {
+        onOwned.run();
+      }
     }
+  }
+
+  /** Writes a page that the guest has claimed. */
+  private void write(byte[] bytes, RamBlock to, long page) {
+    int block = to.index();
     ownedPages.incrementAndGet(); // Before the page is here: who finds it finds it counted.
     long at = to.pageOffset(page);
     boolean here = false;
@@ -492,7 +511,24 @@ public final class AbsentPages {
     if (wait != null) {
       over(wait);
     }
-    return true;
+  }
+
+  /**
+   * {@return whether the guest is writing a page of which the source's copy may have been dropped
+   * already} Ask before {@link #missing()}: what is missing then is not being written.
+   */
+  public boolean isOwning() {
+    return owning.get() > 0;
+  }
+
+  /**
+   * Says who learns that the guest writes no pages any more for the moment, or has written the last
+   * one that was missing.
+   *
+   * @param learns called on the guest's thread
+   */
+  public void onOwned(Runnable learns) {
+    onOwned = learns;
   }
 
   /** {@return how many pages the source has sent in the background} */
