@@ -166,13 +166,7 @@ final class DestinationConversation {
             WireLimits.SOFTWARE);
     // Even if they do not suit one another the peer is to know what we are.
     channel.say(ours);
-    features = Negotiation.of(ours, theirs).features();
-    if (theirs.channels() != 1) {
-      throw MigrationException.of(
-          Kind.PROTOCOL,
-          "the source wants to use %d connections, but this side can use only one"
-              .formatted(theirs.channels()));
-    }
+    features = Negotiation.ofOneConnection(ours, theirs).features();
     phase = Phase.LAYOUT;
   }
 

@@ -1,7 +1,6 @@
 package io.pageflux.migration;
 
 import io.pageflux.MigrationException;
-import io.pageflux.MigrationException.Kind;
 import io.pageflux.wire.Feature;
 import io.pageflux.wire.Negotiation;
 import io.pageflux.wire.WireLimits;
@@ -50,13 +49,6 @@ record IncomingHello(WireRecord.Hello said, WireRecord.@Nullable Offer offer) {
    * @throws MigrationException if the source does not suit this side
    */
   long agreedWith(WireRecord.Hello theirs) {
-    long features = Negotiation.of(said, theirs).features();
-    if (theirs.channels() != 1) {
-      throw MigrationException.of(
-          Kind.PROTOCOL,
-          "the source wants to use %d connections, but this side can use only one"
-              .formatted(theirs.channels()));
-    }
-    return features;
+    return Negotiation.ofOneConnection(said, theirs).features();
   }
 }

@@ -45,6 +45,22 @@ public record Negotiation(int version, long features) {
     return new Negotiation(version, own.features() & peer.features());
   }
 
+  /**
+   * Compares two HELLOs at a destination that uses one connection.
+   *
+   * @throws MigrationException as {@link #of} does, and if the source wants to use another number
+   */
+  public static Negotiation ofOneConnection(WireRecord.Hello own, WireRecord.Hello source) {
+    Negotiation agreed = of(own, source);
+    if (source.channels() != 1) {
+      throw MigrationException.of(
+          Kind.PROTOCOL,
+          "the source wants to use %d connections, but this side can use only one"
+              .formatted(source.channels()));
+    }
+    return agreed;
+  }
+
   /** {@return whether a feature was agreed upon} */
   public boolean has(Feature feature) {
     return feature.in(features);
