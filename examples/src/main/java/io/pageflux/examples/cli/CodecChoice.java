@@ -1,8 +1,10 @@
 package io.pageflux.examples.cli;
 
 import com.github.luben.zstd.Zstd;
+import io.pageflux.migration.CompressionSpec;
 import java.util.Locale;
 import java.util.OptionalInt;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.TypeConversionException;
 
 /**
@@ -55,6 +57,15 @@ public record CodecChoice(boolean xbzrle, OptionalInt zstdLevel) {
     }
     throw new TypeConversionException(
         "'%s' is not a compression: give none, zstd or zstd:LEVEL".formatted(text));
+  }
+
+  /**
+   * {@return the compression; null for none}
+   *
+   * @param workers how many threads compress
+   */
+  public @Nullable CompressionSpec compression(int workers) {
+    return zstdLevel.isEmpty() ? null : new CompressionSpec(zstdLevel.getAsInt(), workers);
   }
 
   private static int level(String text) {

@@ -59,9 +59,7 @@ public final class CodecOptions {
 
   /** {@return the compression; null for none} */
   public @Nullable CompressionSpec compression() {
-    return compression.zstdLevel().isEmpty()
-        ? null
-        : new CompressionSpec(compression.zstdLevel().getAsInt(), workers);
+    return compression.compression(workers);
   }
 
   /** {@return the deltas; null for none} */

@@ -14,7 +14,6 @@ import io.pageflux.examples.cli.ExitCode;
 import io.pageflux.examples.cli.Failures;
 import io.pageflux.examples.kv.KvGuest;
 import io.pageflux.memory.GuestMemory;
-import io.pageflux.migration.CompressionSpec;
 import io.pageflux.transport.tcp.SocketTransport;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
@@ -83,10 +82,7 @@ public final class CheckpointSourceCommand implements Callable<Integer> {
         .withTrigger(trigger)
         .withXbzrle(
             codec.xbzrle() ? XbzrleSpec.DEFAULT.withCacheBytes(options.xbzrleCacheBytes()) : null)
-        .withCompression(
-            codec.zstdLevel().isPresent()
-                ? new CompressionSpec(codec.zstdLevel().getAsInt(), options.workers())
-                : null)
+        .withCompression(codec.compression(options.workers()))
         .withStagingBytes(options.checkpoints().stagingBytes())
         .withMaxBandwidth(options.linkBytesPerSecond());
   }

@@ -17,7 +17,6 @@ import io.pageflux.examples.kv.KvVerification;
 import io.pageflux.examples.report.MigrationJson;
 import io.pageflux.examples.report.MigrationWatch;
 import io.pageflux.memory.GuestMemory;
-import io.pageflux.migration.CompressionSpec;
 import io.pageflux.migration.MigrationEvent;
 import io.pageflux.migration.MigrationInfo;
 import io.pageflux.migration.OutgoingControl;
@@ -146,10 +145,7 @@ public final class DemoSource implements Callable<Integer> {
     return OutgoingSpec.of(memory, guest, line)
         .withXbzrle(
             codec.xbzrle() ? XbzrleSpec.DEFAULT.withCacheBytes(options.xbzrleCacheBytes()) : null)
-        .withCompression(
-            codec.zstdLevel().isPresent()
-                ? new CompressionSpec(codec.zstdLevel().getAsInt(), options.workers())
-                : null)
+        .withCompression(codec.compression(options.workers()))
         .withMaxBandwidth(options.linkBytesPerSecond())
         .withLimits(options.limits())
         .withPolicy(options.policy())

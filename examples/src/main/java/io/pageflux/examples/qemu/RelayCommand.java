@@ -99,10 +99,7 @@ public final class RelayCommand {
       @Option(names = "--once", description = "Exit after one migration.") boolean once) {
     RelaySpec spec =
         RelaySpec.DEFAULT
-            .withCompression(
-                compression.zstdLevel().isEmpty()
-                    ? null
-                    : new CompressionSpec(compression.zstdLevel().getAsInt(), workers))
+            .withCompression(compression.compression(workers))
             .withAdaptive(adaptive)
             .withXbzrle(
                 cache.bytes() == 0 ? null : XbzrleSpec.DEFAULT.withCacheBytes(cache.bytes()))

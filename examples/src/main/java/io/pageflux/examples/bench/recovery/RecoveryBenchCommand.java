@@ -11,7 +11,6 @@ import io.pageflux.examples.kv.KvGuest;
 import io.pageflux.examples.kv.KvLoad;
 import io.pageflux.memory.GuestMemory;
 import io.pageflux.memory.RamBlock;
-import io.pageflux.migration.CompressionSpec;
 import io.pageflux.migration.Guest;
 import io.pageflux.migration.IncomingMigration;
 import io.pageflux.migration.IncomingSpec;
@@ -189,10 +188,7 @@ public final class RecoveryBenchCommand implements Callable<Integer> {
       OutgoingSpec outgoing =
           OutgoingSpec.of(from, guest, line)
               .withXbzrle(codec.xbzrle() ? cache(from) : null)
-              .withCompression(
-                  codec.zstdLevel().isPresent()
-                      ? new CompressionSpec(codec.zstdLevel().getAsInt(), 2)
-                      : null)
+              .withCompression(codec.compression(2))
               .withMaxBandwidth(linkRate.bytesPerSecond())
               .withResume(Reconnection.attempts(10));
       IncomingSpec incoming =
