@@ -30,15 +30,51 @@ import io.pageflux.examples.qemu.QemuResumeCommand;
 import io.pageflux.examples.qemu.QmpCommand;
 import io.pageflux.examples.qemu.RelayCommand;
 import java.time.Duration;
-import java.util.List;
+import java.util.LinkedHashMap;
 import java.util.Locale;
+import java.util.SequencedMap;
+import java.util.function.Function;
 
 /** The command line: {@code pageflux COMMAND}. */
 public final class Main {
 
   private static final Duration PATIENCE_WHEN_INTERRUPTED = Duration.ofSeconds(20);
 
+  private static final SequencedMap<String, Function<Console, Object>> COMMANDS = commands();
+
   private Main() {}
+
+  /** In the order in which they are listed. */
+  private static SequencedMap<String, Function<Console, Object>> commands() {
+    SequencedMap<String, Function<Console, Object>> commands = new LinkedHashMap<>();
+    commands.put("demo", DemoCommand::new);
+    commands.put("send", SendCommand::new);
+    commands.put("receive", ReceiveCommand::new);
+    commands.put("ctl", CtlCommand::new);
+    commands.put("inspect", InspectCommand::new);
+    commands.put("qemu-relay", RelayCommand::new);
+    commands.put("qemu-capture", QemuCaptureCommand::new);
+    commands.put("qemu-inspect", QemuInspectCommand::new);
+    commands.put("qemu-migrate", QemuMigrateCommand::new);
+    commands.put("qemu-resume", QemuResumeCommand::new);
+    commands.put("qmp", QmpCommand::new);
+    commands.put("bench", BenchCommand::new);
+    commands.put("postcopy-bench", PostcopyBenchCommand::new);
+    commands.put("recovery-bench", RecoveryBenchCommand::new);
+    commands.put("qemu-bench", QemuBenchCommand::new);
+    commands.put("predict", PredictCommand::new);
+    commands.put("predict-bench", PredictBenchCommand::new);
+    commands.put("converge-bench", ConvergeBenchCommand::new);
+    commands.put("downtime-bench", DowntimeBenchCommand::new);
+    commands.put("checkpoint-bench", CheckpointBenchCommand::new);
+    commands.put("fault-bench", FaultBenchCommand::new);
+    commands.put("fault-party", FaultPartyCommand::new);
+    commands.put("demo-source", DemoSource::new);
+    commands.put("demo-checkpoint-source", CheckpointSourceCommand::new);
+    commands.put("demo-checkpoint-destination", CheckpointDestinationCommand::new);
+    commands.put("demo-destination", DemoDestination::new);
+    return commands;
+  }
 
   /** Runs a command and exits with its exit code. */
   public static void main(String[] args) {
@@ -55,35 +91,6 @@ public final class Main {
 
   /** Runs a command. {@return its exit code} */
   public static int run(Console console, String... args) {
-    return PagefluxCommand.run(
-        console,
-        List.of(
-            new DemoCommand(console),
-            new SendCommand(console),
-            new ReceiveCommand(console),
-            new CtlCommand(console),
-            new InspectCommand(console),
-            new RelayCommand(console),
-            new QemuCaptureCommand(console),
-            new QemuInspectCommand(console),
-            new QemuMigrateCommand(console),
-            new QemuResumeCommand(console),
-            new QmpCommand(console),
-            new BenchCommand(console),
-            new PostcopyBenchCommand(console),
-            new RecoveryBenchCommand(console),
-            new QemuBenchCommand(console),
-            new PredictCommand(console),
-            new PredictBenchCommand(console),
-            new ConvergeBenchCommand(console),
-            new DowntimeBenchCommand(console),
-            new CheckpointBenchCommand(console),
-            new FaultBenchCommand(console),
-            new FaultPartyCommand(console),
-            new DemoSource(console),
-            new CheckpointSourceCommand(console),
-            new CheckpointDestinationCommand(console),
-            new DemoDestination(console)),
-        args);
+    return PagefluxCommand.run(console, COMMANDS, args);
   }
 }

@@ -11,6 +11,7 @@ import java.net.Socket;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -43,11 +44,11 @@ class BadInputEndToEndTest {
     String[] arguments = {"send", "--connect=" + port, "--memory=" + memory};
     String[] all = java.util.Arrays.copyOf(arguments, arguments.length + more.length);
     System.arraycopy(more, 0, all, arguments.length, more.length);
-    return Cli.run(all);
+    return Cli.call(all);
   }
 
   private static Cli.Result receive(Path memory, Object port, String size) throws Exception {
-    return Cli.run(
+    return Cli.call(
         "receive", "--listen=" + port, "--memory=" + memory, "--size=" + size, "--timeout=100ms");
   }
 
@@ -230,29 +231,29 @@ class BadInputEndToEndTest {
 
   @Test
   void optionsThatMakeNoSense() throws Exception {
-    Cli.run("send", "--connect=1").isFailure(2, "--memory", "see 'pageflux send --help'");
-    Cli.run("demo", "--size=huge").isFailure(2, "--size", "'huge' is not a size");
-    Cli.run("demo", "--size=5000").isFailure(2, "--size must be at least 65536");
-    Cli.run("demo", "--postcopy-after=1").isFailure(2, "--postcopy-after goes with --postcopy");
-    Cli.run("demo", "--postcopy", "--checkpoint=1s").isFailure(2, "--postcopy does without");
-    Cli.run("demo", "--break-at=100%").isFailure(2, "--break-at must be 1% to 99%");
-    Cli.run("fault-bench", "--runs=0").isFailure(2, "--runs is at least 1");
-    Cli.run("fault-bench", "--replay=-1").isFailure(2, "--replay at least 0");
-    Cli.run("nonsense").isFailure(2, "nonsense");
-    Cli.run().isFailure(2, "a command is needed: demo, send, receive, ctl, inspect");
+    Cli.call("send", "--connect=1").isFailure(2, "--memory", "see 'pageflux send --help'");
+    Cli.call("demo", "--size=huge").isFailure(2, "--size", "'huge' is not a size");
+    Cli.call("demo", "--size=5000").isFailure(2, "--size must be at least 65536");
+    Cli.call("demo", "--postcopy-after=1").isFailure(2, "--postcopy-after goes with --postcopy");
+    Cli.call("demo", "--postcopy", "--checkpoint=1s").isFailure(2, "--postcopy does without");
+    Cli.call("demo", "--break-at=100%").isFailure(2, "--break-at must be 1% to 99%");
+    Cli.call("fault-bench", "--runs=0").isFailure(2, "--runs is at least 1");
+    Cli.call("fault-bench", "--replay=-1").isFailure(2, "--replay at least 0");
+    Cli.call("nonsense").isFailure(2, "nonsense");
+    Cli.call().isFailure(2, "a command is needed: demo, send, receive, ctl, inspect");
   }
 
   @Test
   void aStreamThatIsNone() throws Exception {
-    Cli.run("inspect", folder.resolve("none").toString()).isFailure(1, "none does not exist");
-    Cli.run("inspect", folder.toString()).isFailure(1, "is a folder");
+    Cli.call("inspect", folder.resolve("none").toString()).isFailure(1, "none does not exist");
+    Cli.call("inspect", folder.toString()).isFailure(1, "is a folder");
     Path garbage = Files.write(folder.resolve("garbage"), GARBAGE);
-    Cli.Result result = Cli.run("inspect", garbage.toString());
+    Cli.Result result = Cli.call("inspect", garbage.toString());
     assertThat(result.exitCode()).isEqualTo(1);
     assertThat(result.err()).isEmpty();
     assertThat(result.out().getLast()).startsWith("error: ");
-    Cli.run("qemu-inspect", folder.toString()).isFailure(1, "is a folder");
-    Cli.Result qemu = Cli.run("qemu-inspect", garbage.toString());
+    Cli.call("qemu-inspect", folder.toString()).isFailure(1, "is a folder");
+    Cli.Result qemu = Cli.call("qemu-inspect", garbage.toString());
     assertThat(qemu.exitCode()).isEqualTo(1);
     assertThat(qemu.err()).isEmpty();
     assertThat(qemu.out().getLast()).startsWith("error: ").contains("no QEMU migration stream");
@@ -267,14 +268,27 @@ class BadInputEndToEndTest {
 
   @Test
   void helpAndVersionGoToStandardOutput() throws Exception {
-    for (String command :
-        new String[] {"demo", "send", "receive", "inspect", "qemu-inspect", "fault-bench"}) {
-      Cli.Result help = Cli.run(command, "--help");
-      assertThat(help.exitCode()).isZero();
+    Cli.Result top = Cli.run("--help");
+    assertThat(top.exitCode()).isZero();
+    assertThat(top.err()).isEmpty();
+    List<String> commands =
+        top.out().stream()
+            .dropWhile(line -> !line.equals("Commands:"))
+            .filter(line -> line.matches("  \\S.*"))
+            .map(line -> line.strip().split(" ")[0])
+            .toList();
+    assertThat(commands).contains("demo", "send", "receive", "qemu-inspect", "fault-bench");
+    for (String command : commands) {
+      // A percent sign in a description must not be taken for a format.
+      Cli.Result help =
+          command.equals("recovery-bench")
+              ? Cli.run(command, "--help")
+              : Cli.call(command, "--help");
+      assertThat(help.exitCode()).as(command).isZero();
       assertThat(help.err()).isEmpty();
       assertThat(help.stdout()).contains("Usage: pageflux " + command, "Exit codes:");
     }
-    Cli.Result version = Cli.run("--version");
+    Cli.Result version = Cli.call("--version");
     assertThat(version.exitCode()).isZero();
     assertThat(version.stdout()).matches("(?s)pageflux \\d+\\..*Java 2\\d.*");
   }

@@ -93,7 +93,7 @@ class CheckpointEndToEndTest {
       })
   void whatMakesNoSenseIsRefused(String options) throws Exception {
     String[] arguments = ("demo " + options).split(" ");
-    Cli.Result result = Cli.run(arguments);
+    Cli.Result result = Cli.call(arguments);
     assertThat(result.exitCode()).isEqualTo(2);
   }
 

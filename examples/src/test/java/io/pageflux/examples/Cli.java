@@ -2,8 +2,12 @@ package io.pageflux.examples;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.pageflux.examples.cli.Console;
+import io.pageflux.examples.cli.Interruption;
 import java.io.BufferedReader;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -14,11 +18,17 @@ import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
-/** The command line in a process of its own, as a user starts it. */
+/**
+ * The command line, as a user starts it: in a process of its own, or, where that makes no
+ * difference but for the time it takes, {@linkplain #call in this one}.
+ */
 final class Cli implements AutoCloseable {
 
   /** So long that only a hang reaches it. */
   private static final long HANG_SECONDS = 90;
+
+  /** Compiles little; what is short is over sooner. */
+  private static final String QUICK_TO_START = "-XX:TieredStopAtLevel=1";
 
   private static final String END = "\0end";
 
@@ -62,26 +72,54 @@ final class Cli implements AutoCloseable {
   /** Has the command line started by a command, such as one that gives away what root may. */
   static Cli startBy(List<String> starter, String... arguments) throws IOException {
     List<String> command = new ArrayList<>(starter);
-    command.addAll(
-        List.of(
-            Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-            "--enable-native-access=ALL-UNNAMED",
-            "--illegal-native-access=deny",
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",
-            "-Xmx128m",
-            "-XX:MaxDirectMemorySize=128m",
-            "-cp",
-            System.getProperty("java.class.path"),
-            "io.pageflux.examples.Main"));
+    List<String> jvm = jvm(ClassArchive.classPath());
+    command.add(jvm.getFirst());
+    command.addAll(ClassArchive.options());
+    command.addAll(jvm.subList(1, jvm.size()));
     command.addAll(List.of(arguments));
-    return new Cli(new ProcessBuilder(command).start());
+    ProcessBuilder builder = new ProcessBuilder(command);
+    // For those that it starts.
+    List<String> theirs = new ArrayList<>(ClassArchive.options());
+    theirs.add(QUICK_TO_START);
+    builder.environment().put("PAGEFLUX_JAVA_OPTS", String.join(" ", theirs));
+    return new Cli(builder.start());
+  }
+
+  /** {@return how the command line is started, up to its arguments} */
+  static List<String> jvm(String classPath) {
+    return List.of(
+        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+        "--enable-native-access=ALL-UNNAMED",
+        "--illegal-native-access=deny",
+        "-XX:+UseSerialGC",
+        QUICK_TO_START,
+        "-Xmx128m",
+        "-XX:MaxDirectMemorySize=128m",
+        "-cp",
+        classPath,
+        "io.pageflux.examples.Main");
   }
 
   static Result run(String... arguments) throws Exception {
     try (Cli cli = start(arguments)) {
       return cli.result();
     }
+  }
+
+  /** Runs a command, which starts no process and ends by itself, in this process. */
+  static Result call(String... arguments) {
+    ByteArrayOutputStream out = new ByteArrayOutputStream();
+    ByteArrayOutputStream err = new ByteArrayOutputStream();
+    Console console =
+        new Console(
+            new PrintStream(out, true, StandardCharsets.UTF_8),
+            new PrintStream(err, true, StandardCharsets.UTF_8),
+            new Interruption());
+    int exitCode = Main.run(console, arguments);
+    return new Result(
+        exitCode,
+        out.toString(StandardCharsets.UTF_8).lines().toList(),
+        err.toString(StandardCharsets.UTF_8).lines().toList());
   }
 
   private static Thread read(

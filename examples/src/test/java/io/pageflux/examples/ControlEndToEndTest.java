@@ -80,7 +80,7 @@ class ControlEndToEndTest {
   private Cli.Result ctl(String... arguments) throws Exception {
     List<String> all = new ArrayList<>(List.of("ctl", socket.toString()));
     all.addAll(List.of(arguments));
-    return Cli.run(all.toArray(String[]::new));
+    return Cli.call(all.toArray(String[]::new));
   }
 
   private JsonNode ctlJson(String... arguments) throws Exception {
@@ -414,9 +414,9 @@ class ControlEndToEndTest {
   @Test
   void aSocketThatIsInUseAndOneThatIsNoneAreRefused() throws Exception {
     Cli[] both = slowMigration();
-    Cli.run("send", "--connect=1", "--memory=" + image, "--control=unix:" + socket)
+    Cli.call("send", "--connect=1", "--memory=" + image, "--control=unix:" + socket)
         .isFailure(1, "--control", "another program listens there");
-    Cli.run("send", "--connect=1", "--memory=" + image, "--control=localhost:1")
+    Cli.call("send", "--connect=1", "--memory=" + image, "--control=localhost:1")
         .isFailure(2, "--control is unix:PATH");
     assertThat(ctl("set", "max-bandwidth=0").exitCode()).isZero();
     assertThat(both[0].result().exitCode()).isZero();

@@ -143,7 +143,7 @@ class ImageEndToEndTest {
       assertThat(sender.result().exitCode()).isZero();
       assertThat(receiver.result().exitCode()).isZero();
     }
-    Cli.Result inspected = Cli.run("inspect", capture.toString());
+    Cli.Result inspected = Cli.call("inspect", capture.toString());
     assertThat(inspected.exitCode()).as("%s", inspected).isZero();
     assertThat(inspected.stdout()).contains("HELLO", "LAYOUT", "ROUND_BEGIN", "COMMIT");
   }

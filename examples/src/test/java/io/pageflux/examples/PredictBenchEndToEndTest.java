@@ -27,6 +27,6 @@ class PredictBenchEndToEndTest {
 
   @Test
   void aGuestThatThereIsNotIsRefused() throws Exception {
-    Cli.run("predict-bench", "--guests=10").isFailure(2, "--guests are 1 to 9, but one was 10");
+    Cli.call("predict-bench", "--guests=10").isFailure(2, "--guests are 1 to 9, but one was 10");
   }
 }

@@ -87,7 +87,7 @@ class QemuBenchEndToEndTest {
 
   @Test
   void whatIsNoSceneIsRefused() throws Exception {
-    Cli.run("qemu-bench", "--scenes=fast", GUEST)
+    Cli.call("qemu-bench", "--scenes=fast", GUEST)
         .isFailure(ExitCode.FAILED, "'fast' is no scene", "50mbit:5");
   }
 }

@@ -78,7 +78,7 @@ class QemuCaptureEndToEndTest {
       assertThat(Arrays.copyOfRange(image, WRITER.firstByte(), WRITER.endByte())).isEqualTo(memory);
       JsonNode index = new ObjectMapper().readTree(directory().resolve("capture.json").toFile());
       assertThat(new ObjectMapper().readTree(report.toFile())).isEqualTo(index);
-      assertThat(Cli.run("qemu-inspect", directory().resolve("stream").toString()).exitCode())
+      assertThat(Cli.call("qemu-inspect", directory().resolve("stream").toString()).exitCode())
           .isZero();
 
       try (QemuProcess again =
@@ -93,7 +93,7 @@ class QemuCaptureEndToEndTest {
         assertThat(WRITER.generation(now)).isGreaterThan(WRITER.generation(memory));
       }
     }
-    Cli.run("qemu-capture", "--listen=0", directory().toString()).isFailure(1, "is not empty");
+    Cli.call("qemu-capture", "--listen=0", directory().toString()).isFailure(1, "is not empty");
   }
 
   @Test

@@ -104,7 +104,7 @@ class QemuMigrateEndToEndTest {
   private static Cli.Result qmp(QemuProcess qemu, String... command) throws Exception {
     List<String> arguments = new ArrayList<>(List.of("qmp", qemu.qmpAddress()));
     arguments.addAll(List.of(command));
-    return Cli.run(arguments.toArray(String[]::new));
+    return Cli.call(arguments.toArray(String[]::new));
   }
 
   private static @Nullable String status(QemuProcess qemu) {
@@ -200,10 +200,10 @@ class QemuMigrateEndToEndTest {
         Cli command =
             migrate(source, destination, "--max-bandwidth=100k", "--control=unix:" + socket)) {
       String ctl = socket.toString();
-      while (!Files.exists(socket) || !Cli.run("ctl", ctl, "query").stdout().contains("active")) {
+      while (!Files.exists(socket) || !Cli.call("ctl", ctl, "query").stdout().contains("active")) {
         assertThat(ProcessHandle.of(command.pid())).isPresent();
       }
-      Cli.Result set = Cli.run("ctl", ctl, "set", "max-bandwidth=0");
+      Cli.Result set = Cli.call("ctl", ctl, "set", "max-bandwidth=0");
       assertThat(set.exitCode()).as("%s", set).isZero();
       Cli.Result result = command.result();
       assertThat(result.exitCode()).as("%s", result).isZero();
@@ -234,9 +234,9 @@ class QemuMigrateEndToEndTest {
       }
       requireGoesOn(source);
     }
-    Cli.run("qemu-migrate", "--source-qmp=unix:/tmp/no-such-qmp", "--destination-qmp=localhost:1")
+    Cli.call("qemu-migrate", "--source-qmp=unix:/tmp/no-such-qmp", "--destination-qmp=localhost:1")
         .isFailure(1, "unix:/tmp/no-such-qmp", "no such socket");
-    Cli.run("qemu-migrate", "--source-qmp=nonsense", "--destination-qmp=localhost:1")
+    Cli.call("qemu-migrate", "--source-qmp=nonsense", "--destination-qmp=localhost:1")
         .isFailure(2, "--source-qmp", "unix:PATH or HOST:PORT");
   }
 }

@@ -216,7 +216,7 @@ class QemuRelayEndToEndTest {
         Cli there = relayDestination(port(destination), "--once")) {
       String address = address(there);
       say(address, "GET / HTTP/1.1\r\n\r\n");
-      Cli.run("send", "--connect=" + address, "--memory=" + image)
+      Cli.call("send", "--connect=" + address, "--memory=" + image)
           .isFailure(1, "lacks what", "RELAY");
       try (Cli here = relaySource(address, "--once")) {
         source.commands().migrate(uri(here)).block(PATIENCE);

@@ -122,6 +122,6 @@ class QemuResumeEndToEndTest {
 
   @Test
   void withoutACaptureNothingHappens() throws Exception {
-    Cli.run("qemu-resume", temp.toString(), "--connect=1").isFailure(1, "capture.json");
+    Cli.call("qemu-resume", temp.toString(), "--connect=1").isFailure(1, "capture.json");
   }
 }

@@ -3,7 +3,9 @@ package io.pageflux.examples.cli;
 import io.pageflux.convergence.Intent;
 import io.pageflux.convergence.RampedDowntime;
 import java.time.Duration;
-import java.util.List;
+import java.util.Map;
+import java.util.SequencedMap;
+import java.util.function.Function;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
@@ -68,14 +70,15 @@ public final class PagefluxCommand implements Runnable {
   /**
    * Runs a command line.
    *
-   * @param commands the commands, annotated for picocli
+   * @param commands the commands by their names; what makes one, which is annotated for picocli
    * @param args which of them, and its arguments
    * @return the exit code
    */
-  public static int run(Console console, List<Object> commands, String... args) {
+  public static int run(
+      Console console, SequencedMap<String, Function<Console, Object>> commands, String... args) {
     PagefluxCommand top = new PagefluxCommand(console);
     CommandLine line = new CommandLine(top);
-    commands.forEach(line::addSubcommand);
+    needed(commands, args).forEach((name, make) -> line.addSubcommand(name, make.apply(console)));
     // These are for the commands that have been added by now.
     line.registerConverter(ByteSize.class, ByteSize::parse);
     line.registerConverter(CacheSize.class, CacheSize::parse);
@@ -91,6 +94,22 @@ public final class PagefluxCommand implements Runnable {
     line.setParameterExceptionHandler(top::refuse);
     line.setExecutionExceptionHandler(top::fail);
     return line.execute(args);
+  }
+
+  /**
+   * {@return the command that is named, or all of them if none is} To look at all the options of
+   * all the commands takes most of the time in which the program starts.
+   */
+  private static Map<String, Function<Console, Object>> needed(
+      SequencedMap<String, Function<Console, Object>> commands, String... args) {
+    for (String arg : args) {
+      // What comes before the command are flags, without values.
+      if (!arg.startsWith("-")) {
+        Function<Console, Object> make = commands.get(arg);
+        return make == null ? commands : Map.of(arg, make);
+      }
+    }
+    return commands;
   }
 
   private int execute(ParseResult parsed) {

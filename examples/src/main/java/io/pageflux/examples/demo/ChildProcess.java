@@ -3,12 +3,11 @@ package io.pageflux.examples.demo;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import io.pageflux.examples.cli.ChildJvm;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.function.Consumer;
 
@@ -35,12 +34,7 @@ final class ChildProcess implements AutoCloseable {
 
   private static final ObjectMapper MAPPER = new ObjectMapper();
   private static final List<String> JVM_OPTIONS =
-      List.of(
-          "--enable-native-access=ALL-UNNAMED",
-          "--illegal-native-access=deny",
-          "-XX:+UseSerialGC",
-          "-Xmx128m",
-          "-XX:MaxDirectMemorySize=128m");
+      List.of("-Xmx128m", "-XX:MaxDirectMemorySize=128m");
 
   private final String name;
   private final Process process;
@@ -59,25 +53,13 @@ final class ChildProcess implements AutoCloseable {
    */
   static ChildProcess start(String name, List<String> arguments, Consumer<Event> listener)
       throws IOException {
-    List<String> command = new ArrayList<>();
-    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-    command.addAll(JVM_OPTIONS);
-    command.addAll(userOptions());
-    command.addAll(List.of("-cp", System.getProperty("java.class.path")));
-    command.add("io.pageflux.examples.Main");
+    List<String> command = new ArrayList<>(ChildJvm.command(JVM_OPTIONS, List.of()));
     command.addAll(arguments);
     Process process =
         new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
     ChildProcess child = new ChildProcess(name, process);
     Thread.ofPlatform().name("pageflux-" + name).daemon().start(() -> child.listen(listener));
     return child;
-  }
-
-  private static List<String> userOptions() {
-    String options = System.getenv("PAGEFLUX_JAVA_OPTS");
-    return options == null || options.isBlank()
-        ? List.of()
-        : Arrays.asList(options.strip().split("\\s+"));
   }
 
   private void listen(Consumer<Event> listener) {

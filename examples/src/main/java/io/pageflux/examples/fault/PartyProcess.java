@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.pageflux.examples.cli.ChildJvm;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.OutputStream;
@@ -21,18 +22,13 @@ final class PartyProcess implements AutoCloseable {
 
   /** The JVM of a side, small and quick to start. */
   static final List<String> JVM =
-      List.of(
-          Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-          "--enable-native-access=ALL-UNNAMED",
-          "--illegal-native-access=deny",
-          "-XX:+UseSerialGC",
-          "-XX:TieredStopAtLevel=1",
-          "-XX:+SuppressFatalErrorMessage", // of a process that gets no memory
-          "-Xmx96m",
-          "-XX:MaxDirectMemorySize=96m",
-          "-cp",
-          System.getProperty("java.class.path"),
-          "io.pageflux.examples.Main");
+      ChildJvm.command(
+          List.of(),
+          List.of(
+              "-XX:TieredStopAtLevel=1",
+              "-XX:+SuppressFatalErrorMessage", // of a process that gets no memory
+              "-Xmx96m",
+              "-XX:MaxDirectMemorySize=96m"));
 
   private static final ObjectMapper MAPPER = new ObjectMapper();
   private static final String END = "\0end";

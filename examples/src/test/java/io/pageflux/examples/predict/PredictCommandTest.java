@@ -2,9 +2,9 @@ package io.pageflux.examples.predict;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.pageflux.examples.Main;
 import io.pageflux.examples.cli.Console;
 import io.pageflux.examples.cli.Interruption;
-import io.pageflux.examples.cli.PagefluxCommand;
 import java.io.ByteArrayOutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
@@ -27,8 +27,7 @@ class PredictCommandTest {
             new Interruption());
     List<String> all = new ArrayList<>(List.of("predict"));
     all.addAll(List.of(arguments));
-    return PagefluxCommand.run(
-        console, List.of(new PredictCommand(console)), all.toArray(String[]::new));
+    return Main.run(console, all.toArray(String[]::new));
   }
 
   @Test

@@ -1,11 +1,11 @@
 package io.pageflux.examples.bench.qemu;
 
+import io.pageflux.examples.cli.ChildJvm;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 
 /**
@@ -67,18 +67,7 @@ final class RelayPair implements AutoCloseable {
   private static Process start(
       ShapedLink link, ShapedLink.End end, String role, String listen, String connect)
       throws IOException {
-    List<String> command = new ArrayList<>();
-    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-    // As the launcher does.
-    command.add("--enable-native-access=ALL-UNNAMED");
-    command.add("--illegal-native-access=deny");
-    command.add("-XX:+UseSerialGC");
-    String options = System.getenv("PAGEFLUX_JAVA_OPTS");
-    if (options != null && !options.isBlank()) {
-      command.addAll(Arrays.asList(options.strip().split("\\s+")));
-    }
-    command.addAll(List.of("-cp", System.getProperty("java.class.path")));
-    command.add("io.pageflux.examples.Main");
+    List<String> command = new ArrayList<>(ChildJvm.command(List.of(), List.of()));
     command.addAll(List.of("qemu-relay", role, "--listen", listen, "--connect", connect));
     Process process =
         link.start(end, new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.DISCARD));

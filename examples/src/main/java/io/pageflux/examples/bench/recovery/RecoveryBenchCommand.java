@@ -39,8 +39,8 @@ import reactor.core.publisher.Mono;
     header = "Measure what a broken connection and a way back cost.",
     description = {
       "Moves a key-value store that is being written over TCP on this machine: without a fault; with"
-          + " a connection that is cut when 90 % of the bytes of the run before have been sent; and"
-          + " back, after 2 % of its pages were changed, to where its older copy is. The runs"
+          + " a connection that is cut when 90 %% of the bytes of the run before have been sent; and"
+          + " back, after 2 %% of its pages were changed, to where its older copy is. The runs"
           + " alternate, and each ends with a comparison of both memories. Bytes are those of both"
           + " directions. The exit code is 1 if a target was missed."
     })
