@@ -2,6 +2,7 @@ package io.pageflux.examples.cli;
 
 import io.pageflux.convergence.Intent;
 import io.pageflux.convergence.RampedDowntime;
+import java.io.PrintWriter;
 import java.time.Duration;
 import java.util.Map;
 import java.util.SequencedMap;
@@ -90,6 +91,8 @@ public final class PagefluxCommand implements Runnable {
     line.registerConverter(RampedDowntime.Ramp.class, RampChoice::parse);
     line.setCaseInsensitiveEnumValuesAllowed(true);
     line.setUsageHelpAutoWidth(true);
+    line.setOut(new PrintWriter(console.out(), true));
+    line.setErr(new PrintWriter(console.err(), true));
     line.setExecutionStrategy(top::execute);
     line.setParameterExceptionHandler(top::refuse);
     line.setExecutionExceptionHandler(top::fail);
