@@ -60,6 +60,7 @@ public final class WireChannel {
   private final Sinks.Empty<Void> stopData = Sinks.empty();
   private final Sinks.Empty<Void> sendingEnded = Sinks.empty();
   private final Sinks.Empty<Void> receivingEnded = Sinks.empty();
+  private final Sinks.Empty<Void> peerSaidLast = Sinks.empty();
 
   private volatile long heardNanos;
   // Copies of what reader and writer count, for other threads.
@@ -71,6 +72,7 @@ public final class WireChannel {
   private volatile boolean busy;
   private volatile boolean sending;
   private volatile boolean receiving;
+  private boolean readerFailed; // only where records are read
 
   /**
    * Makes a channel.
@@ -219,9 +221,15 @@ public final class WireChannel {
     return Flux.generate(
         () -> chunk,
         (c, sink) -> {
-          // When the conversation is over, input is read only so that the peer can hear the last
+          // When the conversation is over, input is read only so that both can hear the other's
+          // last
           // word: a connection that is closed with unread input takes what was sent down with it.
-          WireRecord record = over ? null : read(c);
+          WireRecord record = null;
+          if (over) {
+            listenForLastWord(c);
+          } else {
+            record = read(c);
+          }
           if (record == null) {
             c.release(); // and not only after everybody has heard of the end
             sink.complete();
@@ -237,11 +245,25 @@ public final class WireChannel {
     try {
       WireRecord record = reader.read(chunk.bytes());
       bytesRead = reader.bytesRead();
+      if (record instanceof WireRecord.Failure) {
+        peerSaidLast.tryEmitEmpty();
+      }
       return record;
     } catch (RuntimeException | VirtualMachineError e) {
+      readerFailed = true;
       // No error of this flux: it would cancel the connection.
       endOver(e instanceof MigrationException fault ? ofPeer(fault) : e);
       return null;
+    }
+  }
+
+  private void listenForLastWord(TransportBuffer chunk) {
+    try {
+      if (!readerFailed && reader.readLastWord(chunk.bytes())) {
+        peerSaidLast.tryEmitEmpty();
+      }
+    } catch (RuntimeException e) {
+      readerFailed = true; // the peer's end will do
     }
   }
 
@@ -323,7 +345,8 @@ public final class WireChannel {
 
   /**
    * Ends the conversation in failure: no more data, a last word to the peer, and the line is cut
-   * when the peer has closed it or has had its time to hear.
+   * when the peer has closed it, has said its own last word (both may hang up at once, and would
+   * wait for each other), or has had its time to hear.
    *
    * @param tell whether the peer is told; of no use if it was the peer who failed
    */
@@ -336,7 +359,8 @@ public final class WireChannel {
             return cut();
           }
           sayLast(new WireRecord.Failure(reason.kind(), MigrationText.of(reason)));
-          return Mono.when(sendingEnded.asMono(), receivingEnded.asMono())
+          Mono<Void> heard = Mono.firstWithSignal(receivingEnded.asMono(), peerSaidLast.asMono());
+          return Mono.when(sendingEnded.asMono(), heard)
               .timeout(LAST_WORD, Mono.empty(), timer)
               .then(cut());
         });

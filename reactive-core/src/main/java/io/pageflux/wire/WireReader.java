@@ -51,6 +51,7 @@ public final class WireReader implements AutoCloseable {
   private State state = State.PREAMBLE;
   private long bytesRead;
   private @Nullable PagesReader pages;
+  private boolean skipsPages;
 
   // The record that is being read. It has no type if it is to be skipped.
   private int sequence = -1;
@@ -132,6 +133,30 @@ public final class WireReader implements AutoCloseable {
       throw MigrationException.of(
           Kind.INTERNAL, "the reader failed at byte " + bytesRead + " of the stream: " + e, e);
     }
+  }
+
+  /**
+   * Takes bytes, and looks only for the peer's last word in them. Once called, {@link #read} is not
+   * to be called any more: batches are skipped, and no slab is held or taken.
+   *
+   * @param in the next bytes of the stream; its position moves behind those that were taken
+   * @return whether they end a {@link WireRecord.Failure}, behind which nothing comes
+   * @throws MigrationException if the stream is at fault; there will be no last word then
+   * @throws IllegalStateException if the reader has failed before, or was closed
+   */
+  public boolean readLastWord(ByteBuffer in) {
+    if (!skipsPages) {
+      skipsPages = true;
+      if (state == State.BODY && type == RecordType.PAGES && pages != null) {
+        pages.discard();
+        type = null;
+      }
+    }
+    WireRecord record;
+    do {
+      record = read(in);
+    } while (record != null && !(record instanceof WireRecord.Failure));
+    return record != null;
   }
 
   private void requireUsable() {
@@ -232,7 +257,10 @@ public final class WireReader implements AutoCloseable {
     int min = type == null ? 0 : type.minBodyBytes();
     int max = WireLimits.MAX_CONTROL_BODY_BYTES;
     PagesReader pagesReader = null;
-    if (type == RecordType.PAGES) {
+    if (type == RecordType.PAGES && skipsPages) {
+      type = null;
+      max = Integer.MAX_VALUE; // nothing of it is kept
+    } else if (type == RecordType.PAGES) {
       pagesReader = pages;
       if (pagesReader == null) {
         throw PagesReader.premature(place, place.offset());
