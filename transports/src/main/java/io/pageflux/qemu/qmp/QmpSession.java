@@ -55,6 +55,7 @@ final class QmpSession extends ChannelInboundHandlerAdapter {
   private ObjectNode greeting = QmpJson.object();
   private boolean connected;
   private long lastId;
+  private volatile boolean closed;
   private volatile @Nullable MigrationException failure;
   private volatile @Nullable ChannelHandlerContext context;
 
@@ -92,8 +93,9 @@ final class QmpSession extends ChannelInboundHandlerAdapter {
         });
   }
 
-  /** This side closes. */
+  /** This side closes, which it may do before there is a connection. */
   void close() {
+    closed = true;
     onLoop(() -> end(closedByUs()), () -> {});
   }
 
@@ -115,6 +117,10 @@ final class QmpSession extends ChannelInboundHandlerAdapter {
   @Override
   public void handlerAdded(ChannelHandlerContext ctx) {
     context = ctx;
+    if (closed) { // before there was a loop to do it on
+      end(closedByUs());
+      return;
+    }
     ctx.executor().schedule(this::greetingDue, spec.timeout().toNanos(), TimeUnit.NANOSECONDS);
     ctx.channel().closeFuture().addListener(closed -> closedByPeer());
   }
