@@ -16,8 +16,8 @@ class FaultBenchEndToEndTest {
   @Test
   void aHundredRandomFaultsLoseNothing() throws Exception {
     // Some do not happen: the migration is over before, or never comes to that place.
-    try (Cli cli = Cli.start("fault-bench", "--seed=" + SEED, "--runs=125", "--each")) {
-      Matcher runs = cli.awaitLine("^125 runs, (\\d+) with something that happened, ");
+    try (Cli cli = Cli.start("fault-bench", "--seed=" + SEED, "--runs=120", "--each")) {
+      Matcher runs = cli.awaitLine("^120 runs, (\\d+) with something that happened, ");
       Cli.Result result = cli.result();
       assertThat(result.out().getFirst()).isEqualTo("seed " + SEED);
       assertThat(result.out().getLast())

@@ -45,6 +45,7 @@ class QemuBenchEndToEndTest {
         Cli.start(
             "qemu-bench",
             "--scenes=500mbit:2",
+            "--against=multifd-zstd",
             "--repeat=1",
             "--warm-up=0",
             "--memory=128",
@@ -89,5 +90,7 @@ class QemuBenchEndToEndTest {
   void whatIsNoSceneIsRefused() throws Exception {
     Cli.call("qemu-bench", "--scenes=fast", GUEST)
         .isFailure(ExitCode.FAILED, "'fast' is no scene", "50mbit:5");
+    Cli.call("qemu-bench", "--against=multifd-fast", GUEST)
+        .isFailure(ExitCode.FAILED, "'multifd-fast' is no setting", "multifd-zstd");
   }
 }

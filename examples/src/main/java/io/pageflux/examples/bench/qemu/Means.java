@@ -1,6 +1,10 @@
 package io.pageflux.examples.bench.qemu;
 
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
 import java.util.Map;
+import java.util.SequencedMap;
 
 /** By what means a guest is moved. */
 enum Means {
@@ -37,6 +41,15 @@ enum Means {
 
   boolean isRelayed() {
     return this == WARM_RELAYS || this == COLD_RELAYS;
+  }
+
+  /** {@return those that QEMU has itself, by the names that they have on the command line} */
+  static SequencedMap<String, Means> ofQemu() {
+    SequencedMap<String, Means> named = new LinkedHashMap<>();
+    for (Means means : List.of(DEFAULTS, XBZRLE, MULTIFD, MULTIFD_ZLIB, MULTIFD_ZSTD)) {
+      named.put(means.name().toLowerCase(Locale.ROOT).replace('_', '-'), means);
+    }
+    return named;
   }
 
   @Override

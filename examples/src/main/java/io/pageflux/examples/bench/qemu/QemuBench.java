@@ -26,10 +26,9 @@ import org.jspecify.annotations.Nullable;
 final class QemuBench {
 
   private static final double MORE_DOWNTIME_MILLIS = 50;
-  private static final List<Means> OWN =
-      List.of(Means.DEFAULTS, Means.XBZRLE, Means.MULTIFD, Means.MULTIFD_ZLIB, Means.MULTIFD_ZSTD);
 
   private final BenchGuest.Kind idle;
+  private final List<Means> own;
   private final int repeat;
   private final int warmUp;
   private final Duration timeout;
@@ -37,8 +36,20 @@ final class QemuBench {
   private final List<Map<String, Object>> results = new ArrayList<>();
   private boolean allMet = true;
 
-  QemuBench(BenchGuest.Kind idle, int repeat, int warmUp, Duration timeout, PrintStream out) {
+  /**
+   * Makes a bench.
+   *
+   * @param own the settings of QEMU of which the best is looked for
+   */
+  QemuBench(
+      BenchGuest.Kind idle,
+      List<Means> own,
+      int repeat,
+      int warmUp,
+      Duration timeout,
+      PrintStream out) {
     this.idle = idle;
+    this.own = own;
     this.repeat = repeat;
     this.warmUp = warmUp;
     this.timeout = timeout;
@@ -105,7 +116,7 @@ final class QemuBench {
 
   private Means bestOfOwn(Mover mover, RelayPair relays) throws IOException {
     Map<Means, Move> tried = new LinkedHashMap<>();
-    for (Means means : OWN) {
+    for (Means means : own) {
       Move move = moved(mover, means, relays);
       if (move != null) {
         tried.put(means, move);

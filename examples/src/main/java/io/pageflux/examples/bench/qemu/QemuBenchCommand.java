@@ -51,6 +51,16 @@ public final class QemuBenchCommand implements Callable<Integer> {
   private List<String> scenes = List.of();
 
   @Option(
+      names = "--against",
+      split = ",",
+      paramLabel = "SETTING",
+      defaultValue = "defaults,xbzrle,multifd,multifd-zlib,multifd-zstd",
+      description =
+          "Of which of QEMU's own settings the best is looked for, once in each scene, that the"
+              + " relays are compared with, besides the defaults (${DEFAULT-VALUE}).")
+  private List<String> against = List.of();
+
+  @Option(
       names = "--repeat",
       paramLabel = "N",
       defaultValue = "5",
@@ -106,6 +116,10 @@ public final class QemuBenchCommand implements Callable<Integer> {
     for (String name : scenes) {
       chosen.add(scene(name));
     }
+    List<Means> own = new ArrayList<>();
+    for (String name : against) {
+      own.add(setting(name));
+    }
     if (!Files.isReadable(guest.resolve("vmlinuz")) || !Files.isReadable(guest.resolve("initrd"))) {
       throw new CliException(
           "there is no guest in %s: make it with .ci/linux-guest %s".formatted(guest, guest));
@@ -113,6 +127,7 @@ public final class QemuBenchCommand implements Callable<Integer> {
     QemuBench bench =
         new QemuBench(
             new BenchGuest.Kind(guest, memoryMib, fillMib, 0),
+            own,
             repeat,
             warmUp,
             timeout,
@@ -151,5 +166,15 @@ public final class QemuBenchCommand implements Callable<Integer> {
               .formatted(name, SCENES.keySet().stream().sorted().toList()));
     }
     return new Scene(parts[0], parts.length == 1 ? 0 : Integer.parseInt(parts[1]), 1, 0);
+  }
+
+  private static Means setting(String name) {
+    Means known = Means.ofQemu().get(name);
+    if (known == null) {
+      throw new CliException(
+          "'%s' is no setting of QEMU to compare with: one of %s"
+              .formatted(name, Means.ofQemu().keySet()));
+    }
+    return known;
   }
 }
