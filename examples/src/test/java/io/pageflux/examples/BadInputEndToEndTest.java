@@ -274,6 +274,7 @@ class BadInputEndToEndTest {
     List<String> commands =
         top.out().stream()
             .dropWhile(line -> !line.equals("Commands:"))
+            .takeWhile(line -> !line.isEmpty())
             .filter(line -> line.matches("  \\S.*"))
             .map(line -> line.strip().split(" ")[0])
             .toList();

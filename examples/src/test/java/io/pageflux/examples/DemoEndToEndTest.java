@@ -24,7 +24,7 @@ class DemoEndToEndTest {
     Cli.Result result = Cli.run("demo", "--size=64m", "--dirty-rate=20m", "--run-after=100ms");
 
     assertThat(result.messages()).isEmpty();
-    assertThat(result.exitCode()).isZero();
+    assertThat(result.exitCode()).as("%s", result).isZero();
     assertThat(result.stdout())
         .contains("round", "last", "downtime", "xbzrle", "compression")
         .contains("every one is sound, recent and in its place");
@@ -57,7 +57,7 @@ class DemoEndToEndTest {
             "--json=" + report);
 
     assertThat(result.messages()).isEmpty();
-    assertThat(result.exitCode()).isZero();
+    assertThat(result.exitCode()).as("%s", result).isZero();
     assertThat(result.stdout())
         .contains("in memory that both sides share")
         .doesNotContain("not placed")
@@ -84,7 +84,7 @@ class DemoEndToEndTest {
             "--json=" + report);
 
     assertThat(result.messages()).isEmpty();
-    assertThat(result.exitCode()).isZero();
+    assertThat(result.exitCode()).as("%s", result).isZero();
     assertThat(result.stdout())
         .contains("post-copy", "switched after", "in pre-copy", "waited", "median")
         .contains("every one is sound, recent and in its place");
@@ -302,7 +302,7 @@ class DemoEndToEndTest {
             "--break-at=30%,60%,60%,90%",
             "--json=" + report);
 
-    assertThat(result.exitCode()).isZero();
+    assertThat(result.exitCode()).as("%s", result).isZero();
     assertThat(result.stdout())
         .contains("the connection is to be made again", "the destination has the rest")
         .contains("every one is sound, recent and in its place");
@@ -312,6 +312,21 @@ class DemoEndToEndTest {
     assertThat(steps(json)).filteredOn("connection-lost"::equals).hasSize(4);
     // All of the memory was sent once, and little of it twice.
     assertThat(json.path("ram").path("normal").asLong()).isLessThan(2 * (64 << 20) / 4096);
+  }
+
+  @Test
+  void itIsCutHoweverSoonTheMigrationWouldBeOver() throws Exception {
+    Cli.Result result =
+        Cli.run(
+            "demo",
+            "--size=16m",
+            "--dirty-rate=1m",
+            "--run-after=50ms",
+            "--downtime-limit=10s",
+            "--break-at=99%,99%,99%");
+
+    assertThat(result.exitCode()).as("%s", result).isZero();
+    assertThat(result.stdout()).contains("every one is sound, recent and in its place");
   }
 
   @Test

@@ -141,7 +141,10 @@ final class ForecastRun {
   private double pagesPerSecond() {
     double link = Math.max(LEAST_RATE, spec.linkBytesPerSecond().applyAsDouble(now));
     // Zero pages are found so fast that only the others count.
-    double codec = profile.pagesPerSecond() / Math.max(0.02, content) / costFactor;
+    double codec =
+        profile.codecs().pagesPerSecond(spec.destinationHere())
+            / Math.max(0.02, content)
+            / costFactor;
     return Math.min(link / Math.max(cost, 1e-3), codec);
   }
 

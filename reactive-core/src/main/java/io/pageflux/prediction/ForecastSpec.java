@@ -15,6 +15,7 @@ import java.util.function.DoubleUnaryOperator;
  * @param policy who decides when it ends
  * @param switchOverCost what a switch-over costs, the devices' state and the like
  * @param canThrottle whether the guest can be throttled
+ * @param destinationHere whether the destination is on this host, and needs its processors
  * @param runs how many migrations are played, 1 to 10,000
  * @param seed of the random numbers
  */
@@ -25,6 +26,7 @@ public record ForecastSpec(
     ConvergencePolicy.Maker policy,
     Duration switchOverCost,
     boolean canThrottle,
+    boolean destinationHere,
     int runs,
     long seed) {
 
@@ -49,7 +51,10 @@ public record ForecastSpec(
     }
   }
 
-  /** {@return a forecast for a link of one rate, an unthrottled guest and 1 ms to answer} */
+  /**
+   * {@return a forecast for a link of one rate to another host, an unthrottled guest and 1 ms to
+   * answer}
+   */
   public static ForecastSpec of(
       long bytesPerSecond, ConvergenceLimits limits, ConvergencePolicy.Maker policy) {
     if (bytesPerSecond <= 0) {
@@ -62,6 +67,7 @@ public record ForecastSpec(
         policy,
         SwitchOverCost.DEFAULT,
         false,
+        false,
         DEFAULT_RUNS,
         1);
   }
@@ -69,18 +75,48 @@ public record ForecastSpec(
   /** {@return the same with a guest that can be throttled, or not} */
   public ForecastSpec withCanThrottle(boolean can) {
     return new ForecastSpec(
-        linkBytesPerSecond, roundTrip, limits, policy, switchOverCost, can, runs, seed);
+        linkBytesPerSecond,
+        roundTrip,
+        limits,
+        policy,
+        switchOverCost,
+        can,
+        destinationHere,
+        runs,
+        seed);
+  }
+
+  /** {@return the same with a destination on this host, or on another one} */
+  public ForecastSpec withDestinationHere(boolean here) {
+    return new ForecastSpec(
+        linkBytesPerSecond,
+        roundTrip,
+        limits,
+        policy,
+        switchOverCost,
+        canThrottle,
+        here,
+        runs,
+        seed);
   }
 
   /** {@return the same with another link, in bytes per second by the second} */
   public ForecastSpec withLink(DoubleUnaryOperator link) {
     return new ForecastSpec(
-        link, roundTrip, limits, policy, switchOverCost, canThrottle, runs, seed);
+        link, roundTrip, limits, policy, switchOverCost, canThrottle, destinationHere, runs, seed);
   }
 
   /** {@return the same with another cost of a switch-over} */
   public ForecastSpec withSwitchOverCost(Duration cost) {
     return new ForecastSpec(
-        linkBytesPerSecond, roundTrip, limits, policy, cost, canThrottle, runs, seed);
+        linkBytesPerSecond,
+        roundTrip,
+        limits,
+        policy,
+        cost,
+        canThrottle,
+        destinationHere,
+        runs,
+        seed);
   }
 }

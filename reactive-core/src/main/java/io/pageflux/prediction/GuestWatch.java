@@ -43,6 +43,9 @@ final class GuestWatch implements AutoCloseable {
   private long watchedNanos;
   private long collectingNanos = Long.MAX_VALUE;
   private int nextLesson = 1;
+  private Processors processors = Processors.now();
+  private long beganNanos;
+  private long ownNanos;
 
   private GuestWatch(ObservationSpec spec, DirtyTracker tracker) {
     this.spec = spec;
@@ -107,6 +110,13 @@ final class GuestWatch implements AutoCloseable {
    * @return whether there is room for more
    */
   boolean tick(java.util.function.LongSupplier clock) {
+    long before = clock.getAsLong();
+    boolean room = periodEnds(clock);
+    ownNanos += clock.getAsLong() - before;
+    return room;
+  }
+
+  private boolean periodEnds(java.util.function.LongSupplier clock) {
     collect();
     long now = clock.getAsLong();
     PageSample taken = sample;
@@ -116,6 +126,10 @@ final class GuestWatch implements AutoCloseable {
       since.clear();
       sampledNanos = clock.getAsLong();
       periodNanos = sampledNanos;
+      // What it did until now, it does once only.
+      processors = Processors.now();
+      beganNanos = sampledNanos;
+      ownNanos = -(sampledNanos - now);
       return true;
     }
     history.add(dirty);
@@ -128,6 +142,11 @@ final class GuestWatch implements AutoCloseable {
       periodNanos = clock.getAsLong();
     }
     return !history.isFull();
+  }
+
+  private double processorsLeft(long now) {
+    double ownPart = (double) ownNanos / Math.max(1, now - beganNanos);
+    return Processors.now().left(processors, ownPart, Runtime.getRuntime().availableProcessors());
   }
 
   private void learn(PageSample taken, long now) {
@@ -166,7 +185,7 @@ final class GuestWatch implements AutoCloseable {
         new PageLesson(0, (int) all.pages, 1 - all.perPage(all.zero), perPage, perPage),
         error(perPage),
         lessons,
-        CodecSpeed.pagesPerSecond(List.of(first), spec.compression()),
+        CodecTimes.of(List.of(first), spec.compression(), processorsLeft(clock.getAsLong())),
         collectingNanos / 1e9,
         xbzrle == null ? 0 : Long.highestOneBit(Math.max(1, xbzrle.cacheBytes() / pageSize)),
         history.curve(watchedNanos / 1e9 / history.periods(), probe.totalPages()));

@@ -3,6 +3,7 @@ package io.pageflux.prediction;
 import io.pageflux.codec.Xbzrle;
 import io.pageflux.codec.ZeroTest;
 import io.pageflux.codec.ZstdBatchCompressor;
+import io.pageflux.codec.ZstdBatchDecompressor;
 import io.pageflux.memory.GuestMemory;
 import io.pageflux.memory.RamBlock;
 import io.pageflux.migration.CompressionSpec;
@@ -23,7 +24,7 @@ import org.jspecify.annotations.Nullable;
 /**
  * Puts pages through the codecs and counts what comes out. Pages are numbered through all blocks.
  *
- * <p>Memory: one slab, one page, and the compressor's scratch. For one thread.
+ * <p>Memory: one slab, one page, and the scratch of zstd both ways. For one thread.
  */
 final class PageProbe implements AutoCloseable {
 
@@ -34,6 +35,7 @@ final class PageProbe implements AutoCloseable {
     long bytes;
     long encodeNanos;
     long compressNanos;
+    long applyNanos;
 
     double perPage(double amount) {
       return pages == 0 ? 0 : amount / pages;
@@ -47,6 +49,7 @@ final class PageProbe implements AutoCloseable {
   private final MemorySegment delta;
   private final SlabPool pool;
   private final @Nullable ZstdBatchCompressor compressor;
+  private final ZstdBatchDecompressor decompressor = new ZstdBatchDecompressor();
 
   PageProbe(ObservationSpec spec) {
     this.spec = spec;
@@ -195,6 +198,19 @@ final class PageProbe implements AutoCloseable {
     }
     into.compressNanos += System.nanoTime() - encoded;
     into.bytes += WireWriter.recordBytes(batch);
+    if (old == null) {
+      apply(batch, into);
+    }
+  }
+
+  /** What the destination would do, but that each page is written to the same place. */
+  private void apply(PageBatch batch, Count into) {
+    long began = System.nanoTime();
+    decompressor.decompress(batch);
+    for (PageRewriter page = batch.rewrite(); page.next(); ) {
+      MemorySegment.copy(page.slab(), page.offset(), delta, 0, page.length());
+    }
+    into.applyNanos += System.nanoTime() - began;
   }
 
   @Override
@@ -202,6 +218,7 @@ final class PageProbe implements AutoCloseable {
     if (compressor != null) {
       compressor.close();
     }
+    decompressor.close();
     pool.close();
     arena.close();
   }

@@ -37,7 +37,16 @@ class ForecasterTest {
   private static GuestProfile guest(DirtyCurve curve) {
     PageLesson whole = new PageLesson(0, 1000, 1, 4096, 4096);
     return new GuestProfile(
-        PAGES, 4096, "scripted", whole, 0, List.of(whole), 1e6, 0.001, 0, curve);
+        PAGES,
+        4096,
+        "scripted",
+        whole,
+        0,
+        List.of(whole),
+        new CodecTimes(1000, 0, 0, 1, 1),
+        0.001,
+        0,
+        curve);
   }
 
   private static GuestProfile writing(double mibPerSecond) {
@@ -75,6 +84,7 @@ class ForecasterTest {
             AutoConverge::new,
             Duration.ZERO,
             true,
+            false,
             20,
             1);
     Forecast forecast = Forecaster.of(writing(20), auto);

@@ -1,5 +1,7 @@
 package io.pageflux.examples.demo;
 
+import io.pageflux.convergence.ConvergenceDecision;
+import io.pageflux.convergence.ConvergencePolicy;
 import io.pageflux.migration.MigrationEvent;
 import io.pageflux.migration.RamStatistics;
 import io.pageflux.transport.Connection;
@@ -17,7 +19,7 @@ final class CutLine implements Connector {
   private final Connector connector;
   private final int[] percents;
   private final AtomicReference<@Nullable Connection> last = new AtomicReference<>();
-  private int cuts;
+  private volatile int cuts; // written where events are told
 
   /**
    * Makes one of real lines.
@@ -47,9 +49,25 @@ final class CutLine implements Connector {
     }
     Connection line = last.getAndSet(null);
     if (line != null) {
-      cuts++;
       line.dispose();
+      cuts++; // and only then the policy may decide for the switch-over
     }
+  }
+
+  /**
+   * {@return a policy that does not switch over before the last cut} A line that is cut in the
+   * hand-over is not made again: nobody would know where the guest is.
+   */
+  ConvergencePolicy.Maker untilCut(ConvergencePolicy.Maker policy) {
+    return limits -> {
+      ConvergencePolicy then = policy.make(limits);
+      return figures -> {
+        ConvergenceDecision decision = then.decide(figures);
+        return decision instanceof ConvergenceDecision.SwitchOver && cuts < percents.length
+            ? new ConvergenceDecision.Wait("the line is to be cut before")
+            : decision;
+      };
+    };
   }
 
   /** {@return how often it was cut} */

@@ -148,7 +148,7 @@ public final class DemoSource implements Callable<Integer> {
         .withCompression(codec.compression(options.workers()))
         .withMaxBandwidth(options.linkBytesPerSecond())
         .withLimits(options.limits())
-        .withPolicy(options.policy())
+        .withPolicy(line.untilCut(options.policy()))
         .withSwitchOverCost(options.switchOverCost())
         .withSharedMemory(options.sharedMemory())
         .withPostcopy(options.postcopy() ? OutgoingPostcopySpec.DEFAULT : null)

@@ -18,7 +18,11 @@ final class ForecastReport {
   private ForecastReport() {}
 
   static void print(
-      PrintStream out, GuestProfile profile, List<ByteRate> rates, List<Forecast> forecasts) {
+      PrintStream out,
+      GuestProfile profile,
+      boolean sameHost,
+      List<ByteRate> rates,
+      List<Forecast> forecasts) {
     double length = profile.dirtying().lengthSeconds();
     out.printf(
         Locale.ROOT,
@@ -29,7 +33,7 @@ final class ForecastReport {
         length,
         10 * profile.dirtying().pages(0, 0.1, 0),
         profile.dirtying().pages(0, length, 0),
-        profile.pagesPerSecond());
+        profile.codecs().pagesPerSecond(sameHost));
     out.printf(
         "%-12s %-11s %4s  %-20s %-24s %-22s %s%n",
         "MiB/s", "migration", "sure", "seconds", "MiB sent", "downtime ms", "why");
@@ -57,13 +61,14 @@ final class ForecastReport {
         range.high() * factor);
   }
 
-  static ObjectNode json(GuestProfile profile, List<ByteRate> rates, List<Forecast> forecasts) {
+  static ObjectNode json(
+      GuestProfile profile, boolean sameHost, List<ByteRate> rates, List<Forecast> forecasts) {
     ObjectNode json = JsonNodeFactory.instance.objectNode();
     json.put("total-pages", profile.totalPages());
     json.put("page-size", profile.pageSizeBytes());
     json.put("tracker", profile.tracker());
     json.put("watched-seconds", profile.dirtying().lengthSeconds());
-    json.put("pages-per-second", profile.pagesPerSecond());
+    json.put("pages-per-second", profile.codecs().pagesPerSecond(sameHost));
     json.put("first-round-bytes-per-page", profile.first().rawBytes());
     var all = json.putArray("forecasts");
     for (int i = 0; i < rates.size(); i++) {

@@ -208,7 +208,8 @@ public final class PredictBenchCommand implements Callable<Integer> {
           Forecaster.of(
               profile,
               ForecastSpec.of((long) link << 20, any.limits(), any.policy())
-                  .withCanThrottle(scene.manner() == Manner.THROTTLED));
+                  .withCanThrottle(scene.manner() == Manner.THROTTLED)
+                  .withDestinationHere(true));
       guest.resume().block();
       Real real = migrate(scene, memory, guest, (long) link << 20);
       tell(scene, link, forecast, real);

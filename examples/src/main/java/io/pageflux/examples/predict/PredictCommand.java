@@ -105,6 +105,11 @@ public final class PredictCommand implements Callable<Integer> {
   private boolean canThrottle;
 
   @Option(
+      names = "--same-host",
+      description = "The destination would be on this host, and share its processors.")
+  private boolean sameHost;
+
+  @Option(
       names = "--json",
       paramLabel = "FILE",
       description = "Write the forecasts as JSON; - is standard output.")
@@ -133,12 +138,13 @@ public final class PredictCommand implements Callable<Integer> {
                   convergence.policyOr(IntentPolicy.of(new Intent.ShortDowntime())),
                   convergence.switchOverCost().expected(),
                   canThrottle,
+                  sameHost,
                   ForecastSpec.DEFAULT_RUNS,
                   1)));
     }
-    report.write(ForecastReport.json(profile, rates, forecasts));
+    report.write(ForecastReport.json(profile, sameHost, rates, forecasts));
     if (!report.takesStandardOutput()) {
-      ForecastReport.print(console.out(), profile, rates, forecasts);
+      ForecastReport.print(console.out(), profile, sameHost, rates, forecasts);
     }
     return ExitCode.OK;
   }

@@ -4,6 +4,7 @@ import static io.pageflux.qemu.testing.QemuProcess.PATIENCE;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.pageflux.MigrationException;
 import io.pageflux.memory.RamBlockLayout;
 import io.pageflux.memory.RamLayout;
 import io.pageflux.page.BatchGeometry;
@@ -113,6 +114,8 @@ class MultifdToQemuTest {
               pages.batches(),
               connections.get(0),
               connections.subList(1, connections.size()))
+          .onErrorMap(
+              MigrationException.class, e -> new AssertionError("QEMU: " + qemu.errors(), e))
           .block(PATIENCE);
 
       qemu.commands().awaitMigration(PATIENCE).block(PATIENCE);
