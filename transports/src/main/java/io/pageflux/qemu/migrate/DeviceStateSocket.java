@@ -21,8 +21,7 @@ import reactor.core.scheduler.Schedulers;
  * Where QEMU's own stream comes out of the source, and goes into the destination: Unix domain
  * sockets, each for one connection, in a directory of their own.
  *
- * <p>They are used on threads that may block; a cancelled use is interrupted, which closes its
- * socket.
+ * <p>They are used on threads that may block.
  */
 final class DeviceStateSocket implements AutoCloseable {
 
@@ -56,6 +55,8 @@ final class DeviceStateSocket implements AutoCloseable {
 
     private final ServerSocketChannel server;
     private final Path path = path("out");
+    private @Nullable SocketChannel accepted; // guarded by this, as what follows
+    private boolean closed;
 
     private Outlet() throws IOException {
       Files.deleteIfExists(path);
@@ -73,13 +74,28 @@ final class DeviceStateSocket implements AutoCloseable {
       return "unix:" + path;
     }
 
-    /** {@return all that comes until QEMU closes the connection} */
+    /**
+     * {@return all that comes until QEMU closes the connection} To be ended by {@link #close()},
+     * and not by interrupting it: accept() of a thread that is interrupted just then loses the
+     * connection that it has accepted (JDK 25). QEMU would fill its buffer, and wait for ever.
+     */
     Mono<byte[]> read(int maxBytes) {
-      return Mono.fromCallable(() -> readAll(maxBytes)).subscribeOn(Schedulers.boundedElastic());
+      return Mono.create(
+          sink ->
+              Thread.ofVirtual()
+                  .name("pageflux-device-state")
+                  .start(
+                      () -> {
+                        try {
+                          sink.success(readAll(maxBytes));
+                        } catch (IOException | RuntimeException e) {
+                          sink.error(e);
+                        }
+                      }));
     }
 
     private byte[] readAll(int maxBytes) throws IOException {
-      try (SocketChannel qemu = server.accept()) {
+      try (SocketChannel qemu = hold(server.accept())) {
         ByteArrayOutputStream state = new ByteArrayOutputStream();
         ByteBuffer piece = ByteBuffer.allocate(PIECE_BYTES);
         int count;
@@ -100,8 +116,23 @@ final class DeviceStateSocket implements AutoCloseable {
       }
     }
 
+    private synchronized SocketChannel hold(SocketChannel qemu) throws IOException {
+      accepted = qemu;
+      if (closed) {
+        qemu.close();
+      }
+      return qemu;
+    }
+
+    /** Ends a reading, too. */
     @Override
     public void close() throws IOException {
+      synchronized (this) {
+        closed = true;
+        if (accepted != null) {
+          accepted.close();
+        }
+      }
       server.close();
       Files.deleteIfExists(path);
     }

@@ -27,6 +27,11 @@ final class QemuSource implements Guest {
    */
   private static final Duration POLL = Duration.ofMillis(5);
 
+  /** How often a lost connection is made again: within about half a second. */
+  private static final int RECONNECTIONS = 4;
+
+  private static final Duration RECONNECTION_PAUSE = Duration.ofMillis(30);
+
   private final QemuMonitor qemu;
   private final DeviceStateSocket socket;
   private final QemuMigrationSpec spec;
@@ -156,12 +161,12 @@ final class QemuSource implements Guest {
   /**
    * A QEMU that does not answer may only be frozen, with the order to stop its guest still before
    * it: it is told again what it is to do after that, for as long as it may take for its devices.
-   * One whose connection was lost is told once more.
+   * One whose connection was lost is told again, too, but not for long: it may have ended.
    */
   private Mono<Void> persistently(Mono<Void> order) {
     return order
         .retryWhen(
-            Retry.max(1)
+            Retry.backoff(RECONNECTIONS, RECONNECTION_PAUSE)
                 .filter(e -> QemuMonitor.isOfKind(e, Kind.TRANSPORT))
                 .onRetryExhaustedThrow((retry, last) -> last.failure()))
         .retryWhen(Retry.indefinitely().filter(e -> QemuMonitor.isOfKind(e, Kind.TIMEOUT)))

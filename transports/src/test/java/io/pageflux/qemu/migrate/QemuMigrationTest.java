@@ -142,7 +142,7 @@ class QemuMigrationTest extends MigrationRig {
       Files.delete(directory.resolve("destination.ram"));
       try (QemuProcess destination = startDestination()) {
         MigrationException e = failure(spec(source, destination));
-        assertThat(e.kind()).isEqualTo(Kind.GUEST);
+        assertThat(e.kind()).as("%s", e).isEqualTo(Kind.GUEST);
         assertThat(e)
             .hasMessageContaining(destination.qmpAddress())
             .hasMessageContaining("same devices");
