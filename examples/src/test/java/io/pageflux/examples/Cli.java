@@ -2,6 +2,7 @@ package io.pageflux.examples;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.pageflux.examples.cli.ChildJvm;
 import io.pageflux.examples.cli.Console;
 import io.pageflux.examples.cli.Interruption;
 import java.io.BufferedReader;
@@ -9,7 +10,6 @@ import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
@@ -87,17 +87,16 @@ final class Cli implements AutoCloseable {
 
   /** {@return how the command line is started, up to its arguments} */
   static List<String> jvm(String classPath) {
-    return List.of(
-        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-        "--enable-native-access=ALL-UNNAMED",
-        "--illegal-native-access=deny",
-        "-XX:+UseSerialGC",
-        QUICK_TO_START,
-        "-Xmx128m",
-        "-XX:MaxDirectMemorySize=128m",
-        "-cp",
-        classPath,
-        "io.pageflux.examples.Main");
+    List<String> command = new ArrayList<>(ChildJvm.java());
+    command.addAll(
+        List.of(
+            QUICK_TO_START,
+            "-Xmx128m",
+            "-XX:MaxDirectMemorySize=128m",
+            "-cp",
+            classPath,
+            "io.pageflux.examples.Main"));
+    return command;
   }
 
   static Result run(String... arguments) throws Exception {

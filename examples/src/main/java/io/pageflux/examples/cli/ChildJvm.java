@@ -18,18 +18,22 @@ public final class ChildJvm {
    * @param fixed options that replace the user's
    */
   public static List<String> command(List<String> defaults, List<String> fixed) {
-    List<String> command = new ArrayList<>();
-    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-    // As the launcher does.
-    command.add("--enable-native-access=ALL-UNNAMED");
-    command.add("--illegal-native-access=deny");
-    command.add("-XX:+UseSerialGC");
+    List<String> command = new ArrayList<>(java());
     command.addAll(defaults);
     command.addAll(usersOptions());
     command.addAll(fixed);
     command.addAll(List.of("-cp", System.getProperty("java.class.path")));
     command.add("io.pageflux.examples.Main");
     return command;
+  }
+
+  /** {@return this JVM's program, and the options that the launcher gives each} */
+  public static List<String> java() {
+    return List.of(
+        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+        "--enable-native-access=ALL-UNNAMED",
+        "--illegal-native-access=deny",
+        "-XX:+UseSerialGC");
   }
 
   private static List<String> usersOptions() {
